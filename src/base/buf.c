@@ -58,7 +58,7 @@ int buf_reserve(struct buf *b, size_t n)
         return ERR_LIMIT;
     if (b->cap != 0 && n < b->cap - b->tail) /* < leaves a byte for the NUL */
         return 0;
-    /* Moving is free of charge when it frees at least half: each byte moved paid by one consumed. */
+    /* Moving is cheap when it frees at least half: each byte moved was paid for by one consumed. */
     if (b->cap != 0 && len + n < b->cap && (len <= b->head || b->cap - 1 == b->max)) {
         move_to_front(b);
         return 0;

@@ -2,11 +2,11 @@
  * March, so that the leap day is the last of its year and needs no table. */
 #include "base/clock.h"
 
-#define MS_PER_DAY      INT64_C(86400000)
-#define DAYS_PER_400    146097 /* the Gregorian calendar repeats after 400 years */
-#define DAYS_TO_1970    719468 /* from 0000-03-01 */
-#define ISO_FIRST_MS    INT64_C(-62167219200000) /* 0000-01-01T00:00:00.000Z */
-#define ISO_LAST_MS     INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
+#define MS_PER_DAY   INT64_C(86400000)
+#define DAYS_PER_400 146097                   /* the Gregorian calendar repeats after 400 years */
+#define DAYS_TO_1970 719468                   /* from 0000-03-01 */
+#define ISO_FIRST_MS INT64_C(-62167219200000) /* 0000-01-01T00:00:00.000Z */
+#define ISO_LAST_MS  INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
 
 static struct timespec now(clockid_t clock)
 {
@@ -62,9 +62,10 @@ void clock_split_utc(utc_ms t, struct clock_utc *ret)
     day += DAYS_TO_1970;
     int64_t era = floor_div(day, DAYS_PER_400);
     int64_t day_of_era = day - era * DAYS_PER_400;
-    int64_t year = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t year =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
     int64_t day_of_year = day_of_era - (365 * year + year / 4 - year / 100); /* from 1 March */
-    int64_t month = (5 * day_of_year + 2) / 153; /* 0 = March */
+    int64_t month = (5 * day_of_year + 2) / 153;                             /* 0 = March */
 
     ret->day = (int)(day_of_year - (153 * month + 2) / 5 + 1);
     ret->month = (int)(month < 10 ? month + 3 : month - 9);

@@ -20,7 +20,7 @@ MUST_USE int ring_push(struct ring *r, const void *p, size_t n);
 bool ring_peek(struct ring *r, struct str *ret);
 void ring_pop(struct ring *r);
 /* Consumer, without releasing: walk records from the oldest; *cursor starts at 0. ring_pop_to()
- * releases all records the cursor has passed. */
+ * releases all records the cursor has passed; the walk may go on with the same cursor. */
 bool ring_peek_next(struct ring *r, uint64_t *cursor, struct str *ret);
 void ring_pop_to(struct ring *r, uint64_t cursor);
 size_t ring_used_bytes(const struct ring *r); /* either side; a snapshot */

@@ -62,5 +62,6 @@ bool str_has_control(struct str s); /* C0 or DEL, or C1 in UTF-8 form */
 char *str_dup(struct str s); /* NUL-terminated copy, caller frees; never NULL */
 /* Bounded copy with NUL, cut on a character boundary; returns bytes copied without the NUL. */
 size_t str_copy(char *dst, size_t cap, struct str s);
-uint64_t str_hash_keyed(struct str s, const uint64_t key[2]); /* SipHash-1-3 under a given key */
-uint64_t str_hash(struct str s); /* SipHash-1-3 with a key drawn per process, safe for hostile keys */
+/* SipHash-1-3; str_hash() with a key drawn per process, safe for hostile keys. */
+uint64_t str_hash_keyed(struct str s, const uint64_t key[2]);
+uint64_t str_hash(struct str s);
