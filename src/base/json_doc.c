@@ -67,7 +67,8 @@ static struct str key_before(struct str read)
 
     struct str key = str_n(read.ptr + begin, end - begin);
 
-    if (begin == 0 || str_find(key, '\\') >= 0 || str_has_control(key) || !str_is_utf8(key))
+    if (begin == 0 || (begin >= 2 && read.ptr[begin - 2] == '\\') || str_find(key, '\\') >= 0 ||
+        str_has_control(key) || !str_is_utf8(key))
         return STR_NONE;
     return str_cut_utf8(key, sizeof(((struct err *)0)->field) - 1);
 }
@@ -92,8 +93,9 @@ static int refuse(struct str text, const json_error_t *e, struct err *reterr)
     if (json_error_code(e) == json_error_duplicate_key && at <= text.len)
         str_copy(field, sizeof(field), key_before(str_cut(text, 0, at)));
     if (field[0] != '\0')
-        return err_set_field(reterr, ERR_SYNTAX, field, "line %d, column %d: duplicate object key \"%s\"",
-                             e->line, e->column, field);
+        return err_set_field(reterr, ERR_SYNTAX, field,
+                             "line %d, column %d: duplicate object key \"%s\"", e->line, e->column,
+                             field);
     return err_set(reterr, ERR_SYNTAX, "line %d, column %d: %.*s", e->line, e->column,
                    STR_ARG(reason));
 }

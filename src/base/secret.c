@@ -121,7 +121,8 @@ int secret_unhex(struct str hex, uint8_t *out, size_t n)
         if (hex_value(hex.ptr[i]) < 0)
             return ERR_SYNTAX;
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)(hex_value(hex.ptr[2 * i]) << 4 | hex_value(hex.ptr[2 * i + 1])); /* < 256 */
+        out[i] =
+            (uint8_t)(hex_value(hex.ptr[2 * i]) << 4 | hex_value(hex.ptr[2 * i + 1])); /* < 256 */
     return 0;
 }
 
@@ -148,10 +149,9 @@ int secret_pwhash(struct str password, char out[SECRET_PWHASH_SIZE], struct err 
 {
     pthread_mutex_lock(&pwhash_lock);
 
-    int rc = crypto_pwhash_str_alg(out, password.len ? password.ptr : "", password.len,
-                                   crypto_pwhash_OPSLIMIT_INTERACTIVE,
-                                   crypto_pwhash_MEMLIMIT_INTERACTIVE,
-                                   crypto_pwhash_ALG_ARGON2ID13);
+    int rc = crypto_pwhash_str_alg(
+        out, password.len ? password.ptr : "", password.len, crypto_pwhash_OPSLIMIT_INTERACTIVE,
+        crypto_pwhash_MEMLIMIT_INTERACTIVE, crypto_pwhash_ALG_ARGON2ID13);
 
     pthread_mutex_unlock(&pwhash_lock);
     if (rc != 0)
@@ -190,7 +190,8 @@ void secret_seal(const uint8_t key[SECRET_KEY_SIZE], struct str plain, uint8_t *
 {
     secret_random(out, crypto_secretbox_NONCEBYTES);
     if (crypto_secretbox_easy(out + crypto_secretbox_NONCEBYTES,
-                              (const uint8_t *)(plain.len ? plain.ptr : ""), plain.len, out, key) != 0)
+                              (const uint8_t *)(plain.len ? plain.ptr : ""), plain.len, out,
+                              key) != 0)
         abort(); /* only for sizes no memory could hold */
 }
 
