@@ -1,9 +1,11 @@
 /* sse.h -- Server-Sent Events (WHATWG HTML section 9.2), both directions. The parser takes any
- * chunking, LF, CR and CRLF, and holds at most max_event bytes; a larger event is reported cut. */
+ * chunking, LF, CR and CRLF, and holds at most max_event bytes of data (and, between two calls, one
+ * unfinished line of as much); of a larger event the beginning is reported, marked as cut. */
 #pragma once
 
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/str.h"
 
 struct sse_event { /* borrowed for the callback */
@@ -24,10 +26,12 @@ struct sse_parser {
 
 void sse_parser_init(struct sse_parser *p, size_t max_event, bool (*on_event)(void *, const struct sse_event *), void *ctx);
 void sse_parser_release(struct sse_parser *p);
+/* 0, ERR_CANCELLED, or ERR_NOMEM; after a failure the parser is only good for release. */
 MUST_USE int sse_parser_feed(struct sse_parser *p, struct str bytes);
 /* At the end of a body without the closing blank line: the pending event is dropped, as browsers do;
  * returns true when there was one (an upstream that breaks off). */
 bool sse_parser_end(struct sse_parser *p);
 
-/* One frame; data is split at LF. id 0 = none, name "" = none. */
+/* One frame; data is split at LF, CR and CRLF; control characters in the name are left out. id 0 =
+ * none, name "" = none. A failure leaves `out` as it was. */
 MUST_USE int sse_format(struct buf *out, struct str name, uint64_t id, struct str data);
