@@ -1,0 +1,280 @@
+/* api.c -- one request's way: page or route? who asks? body, handler. */
+#include "api/api_private.h"
+#include "base/log.h"
+
+#define BODY_DEFAULT (1u << 20)
+
+int api_new(const struct api_config *cfg, struct api **ret, struct buf *ret_first, struct err *reterr)
+{
+    struct api *a = xcalloc(1, sizeof(*a));
+    struct catalog_snapshot *s;
+    int rc;
+
+    a->cfg = *cfg;
+    a->index = route_index_new();
+    a->live = live_new((uint64_t)option_int(cfg->options, "sse.heartbeat"));
+    buf_init(&a->openapi, 4u << 20);
+    rc = route_openapi(&a->openapi);
+    if (rc < 0)
+        err_set(reterr, rc, "the route table does not fit into a document");
+    else
+        rc = auth_new(cfg->options, cfg->store, cfg->catalog, &a->auth, ret_first, reterr);
+    if (rc < 0) {
+        api_free(a);
+        return rc;
+    }
+    s = catalog_latest(cfg->catalog);
+    auth_refresh(a->auth, s);
+    catalog_unref(s);
+    ledger_subscribe(cfg->ledger, live_on_ledger, a->live);
+    *ret = a;
+    return 0;
+}
+
+void api_free(struct api *a)
+{
+    if (!a)
+        return;
+    auth_free(a->auth);
+    live_free(a->live);
+    route_index_free(a->index);
+    buf_release(&a->openapi);
+    xfree(a);
+}
+
+void api_attach_loop(struct api *a, struct loop *l)
+{
+    catalog_attach(a->cfg.catalog, l, NULL, NULL);
+    live_attach(a->live, l);
+}
+
+void api_drain(struct api *a, struct loop *l)
+{
+    live_drain(a->live, l);
+}
+
+const struct api_config *api_config_of(const struct api *a)
+{
+    return &a->cfg;
+}
+
+struct auth *api_auth(struct api *a)
+{
+    return a->auth;
+}
+
+struct live *api_live(struct api *a)
+{
+    return a->live;
+}
+
+struct str api_setting(struct api *a, struct catalog_snapshot *s, const char *name)
+{
+    struct str stored = catalog_setting(s, name);
+    enum option_origin origin = option_origin(a->cfg.options, name);
+
+    if (origin == OPTION_DEFAULT && stored.ptr)
+        return stored;
+    return option_text(a->cfg.options, name);
+}
+
+/* ---- one call ---- */
+
+static struct api_call *call_new(struct api *a, struct http_exchange *x)
+{
+    struct api_call *c = arena_zalloc(http_arena(x), sizeof(*c));
+
+    c->api = a;
+    c->x = x;
+    c->actor = "anonymous";
+    c->snapshot = catalog_ref(catalog_now(a->cfg.catalog));
+    return c;
+}
+
+void api_call_release(struct api_call *c)
+{
+    json_decref(c->body);
+    c->body = NULL;
+    if (c->snapshot)
+        catalog_unref(TAKE(c->snapshot));
+}
+
+static void run_handler(struct api_call *c)
+{
+    c->route->handle(c);
+}
+
+static void on_body(struct http_exchange *x UNUSED, struct str body, void *ctx)
+{
+    struct api_call *c = ctx;
+    struct err e = {0};
+
+    if (body.len == 0 && (c->route->flags & ROUTE_BODY_EMPTY)) {
+        run_handler(c);
+        return;
+    }
+    if (json_doc_parse(body, JSON_DOC_TRAILING, &c->body, &e) < 0) {
+        /* Clients of systems 1 and 2 compare this text; the reason stands beside it. */
+        struct api_reply r;
+
+        api_reply_init(&r, c);
+        json_out_object(&r.json);
+        json_out_kcstr(&r.json, "detail", "invalid JSON");
+        json_out_kcstr(&r.json, "reason", e.text);
+        json_out_end(&r.json);
+        api_reply_send(&r, 400);
+        return;
+    }
+    run_handler(c);
+}
+
+/* True when the caller may go on; else it was answered. */
+static bool admit(struct api_call *c)
+{
+    struct auth_who who = {0};
+    unsigned retry_s = 0;
+    enum auth_verdict v;
+
+    if (c->route->auth == ROUTE_OPEN)
+        return true;
+    v = auth_check(c->api->auth, c->x, c->route->flags & ROUTE_QUERY_TOKEN, &who, &retry_s);
+    if (v == AUTH_BLOCKED) {
+        http_add_headerf(c->x, "Retry-After", "%u", retry_s);
+        api_error(c, 429, "too many failed attempts, please retry later");
+        return false;
+    }
+    if (v == AUTH_UNAUTHORIZED) {
+        http_add_header(c->x, "WWW-Authenticate", STR("Bearer realm=\"gatehouse\""));
+        api_error(c, 401, c->route->auth == ROUTE_ADMIN ? "admin login required" : "unauthorized");
+        return false;
+    }
+    c->role = (enum api_role)who.role;
+    c->by_cookie = who.by_cookie;
+    c->actor = who.actor;
+    memcpy(c->session_hash, who.session_hash, sizeof(c->session_hash));
+    if (c->route->auth == ROUTE_ADMIN && c->role != API_ADMIN) {
+        api_error(c, 403, "admin token required");
+        return false;
+    }
+    return true;
+}
+
+static bool is_write(enum http_method m)
+{
+    return m != HTTP_GET_ && m != HTTP_HEAD_ && m != HTTP_OPTIONS_;
+}
+
+static void serve_route(struct api *a, struct http_exchange *x, const struct route *route,
+                        const struct str params[4])
+{
+    struct api_call *c = call_new(a, x);
+    const char *fault;
+
+    c->route = route;
+    memcpy(c->params, params, sizeof(c->params));
+    if (!admit(c))
+        return;
+    fault = is_write(http_request(x)->method) ? auth_csrf_fault(a->auth, x, c->by_cookie) : NULL;
+    if (fault) {
+        api_error(c, 403, "%s", fault);
+        return;
+    }
+    if (route->flags & ROUTE_BODY)
+        http_read_body(x, (size_t)option_int(a->cfg.options, "http.body_bytes"), on_body, c);
+    else
+        run_handler(c);
+}
+
+static void serve_unknown(struct api *a, struct http_exchange *x, const char *allow)
+{
+    const struct http_request *r = http_request(x);
+    bool is_read = r->method == HTTP_GET_ || r->method == HTTP_HEAD_;
+
+    if (allow[0]) {
+        http_add_header(x, "Allow", str_of(allow));
+        if (r->method == HTTP_OPTIONS_)
+            http_reply(x, 204, NULL, STR_NONE);
+        else
+            http_reply(x, 405, "text/plain; charset=utf-8", STR("Method Not Allowed\n"));
+        return;
+    }
+    if (str_starts(r->path, STR("/api/")))
+        api_error(call_new(a, x), 404, "no such route");
+    else if (is_read)
+        http_reply(x, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+    else
+        http_reply(x, 405, "text/plain; charset=utf-8", STR("Method Not Allowed\n"));
+}
+
+void api_on_request(struct http_exchange *x, void *ctx)
+{
+    struct api *a = ctx;
+    const struct http_request *r = http_request(x);
+    struct str params[4] = {0};
+    char allow[64];
+    const struct route *route = route_find(a->index, r->method, r->path, params, allow, sizeof(allow));
+
+    http_add_header(x, "X-Content-Type-Options", STR("nosniff"));
+    if (route)
+        serve_route(a, x, route, params);
+    else if (allow[0] || !assets_serve(a, x))
+        serve_unknown(a, x, allow);
+}
+
+/* ---- parameters ---- */
+
+bool api_param_id(struct api_call *c, unsigned i, int64_t *ret)
+{
+    if (str_to_i64(c->params[i], 1, INT64_MAX, ret) == 0)
+        return true;
+    api_error(c, 400, "invalid id");
+    return false;
+}
+
+static const struct route_param *param_row(const struct api_call *c, const char *name)
+{
+    for (const struct route_param *p = c->route->params; p && p->name; p++) {
+        if (strcmp(p->name, name) == 0)
+            return p;
+    }
+    assert(!"a parameter that is read stands in the route's row");
+    return NULL;
+}
+
+int64_t api_query_int(struct api_call *c, const char *name)
+{
+    const struct route_param *p = param_row(c, name);
+    struct str text;
+    int64_t v;
+
+    if (!http_get_query(c->x, name, &text) || str_to_i64(text, INT64_MIN, INT64_MAX, &v) < 0)
+        return p->deflt;
+    return MIN(MAX(v, p->min), p->max);
+}
+
+struct str api_query_str(struct api_call *c, const char *name)
+{
+    struct str text;
+
+    (void)param_row(c, name);
+    return http_get_query(c->x, name, &text) ? text : STR_NONE;
+}
+
+bool api_may_operate(const struct api_call *c, const struct channel *ch)
+{
+    return c->role == API_ADMIN ||
+           (c->role == API_VISITOR && ch->visitor_channel_actions_enabled);
+}
+
+const struct channel *api_channel(struct api_call *c)
+{
+    const struct channel *ch;
+    int64_t id;
+
+    if (!api_param_id(c, 0, &id))
+        return NULL;
+    ch = catalog_channel(c->snapshot, id);
+    if (!ch)
+        api_error(c, 404, "target not found");
+    return ch;
+}
