@@ -84,36 +84,6 @@ void json_out_end(struct json_out *j)
     j->depth--;
 }
 
-/* Bytes of the well-formed UTF-8 sequence (RFC 3629) at p, 0 when there is none. */
-static size_t utf8_size(const uint8_t *p, size_t n)
-{
-    uint8_t lead = p[0];
-    uint8_t low = 0x80, high = 0xbf;
-    size_t size;
-
-    if (lead < 0x80)
-        return 1;
-    if (lead >= 0xc2 && lead <= 0xdf) {
-        size = 2;
-    } else if (lead >= 0xe0 && lead <= 0xef) {
-        size = 3;
-        low = lead == 0xe0 ? 0xa0 : 0x80;
-        high = lead == 0xed ? 0x9f : 0xbf;
-    } else if (lead >= 0xf0 && lead <= 0xf4) {
-        size = 4;
-        low = lead == 0xf0 ? 0x90 : 0x80;
-        high = lead == 0xf4 ? 0x8f : 0xbf;
-    } else {
-        return 0;
-    }
-    if (n < size || p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i < size; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    return size;
-}
-
 static bool is_plain(uint8_t c)
 {
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
@@ -141,7 +111,7 @@ static size_t put_special(struct json_out *j, const uint8_t *p, size_t n)
         return 1;
     }
 
-    size_t size = utf8_size(p, n);
+    size_t size = str_char_len(str_n((const char *)p, n));
 
     if (size == 0) {
         put(j, "\xef\xbf\xbd", 3); /* U+FFFD */

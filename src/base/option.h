@@ -76,4 +76,7 @@ MUST_USE int option_parse_size(struct str s, int64_t *ret);     /* 123, 64KiB, 1
 MUST_USE int option_parse_duration(struct str s, int64_t *ret_ms); /* Go's grammar: 1h30m, 500ms; bare number = s */
 
 void option_help(struct buf *out, bool full);     /* the options part of --help */
+/* A number of such an option for people: "10s", "64KiB", "3"; returns out. */
+#define OPTION_NUMBER_SIZE 32
+const char *option_help_number(enum option_type type, int64_t v, char out[OPTION_NUMBER_SIZE]);
 void option_dump(const struct option_set *s, struct buf *out); /* name = value  # origin; secrets masked */
