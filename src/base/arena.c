@@ -120,18 +120,20 @@ struct str arena_str(struct arena *a, struct str s)
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
-    va_list ap, again;
+    char small[256]; /* most texts: formatted once, then copied */
+    va_list ap;
 
     va_start(ap, fmt);
-    va_copy(again, ap);
-
-    int n = vsnprintf(NULL, 0, fmt, ap);
-
+    int n = vsnprintf(small, sizeof(small), fmt, ap);
+    va_end(ap);
     assert(n >= 0); /* a format of ours; fails past INT_MAX only */
+    if ((size_t)n < sizeof(small))
+        return arena_cstr(a, str_n(small, (size_t)n));
+
     char *text = arena_alloc(a, (size_t)n + 1);
 
-    vsnprintf(text, (size_t)n + 1, fmt, again);
-    va_end(again);
+    va_start(ap, fmt);
+    vsnprintf(text, (size_t)n + 1, fmt, ap);
     va_end(ap);
     return text;
 }

@@ -52,7 +52,10 @@ static int64_t floor_div(int64_t a, int64_t b)
 void clock_split_utc(utc_ms t, struct clock_utc *ret)
 {
     int64_t day = floor_div(t, MS_PER_DAY);
-    int64_t ms = t - day * MS_PER_DAY; /* 0..MS_PER_DAY - 1, so the parts below fit an int */
+    int64_t ms = t % MS_PER_DAY;
+
+    if (ms < 0)
+        ms += MS_PER_DAY; /* 0..MS_PER_DAY - 1, so the parts below fit an int */
 
     ret->ms = (int)(ms % 1000);
     ret->second = (int)(ms / 1000 % 60);
