@@ -190,7 +190,7 @@ void option_help(struct buf *out, bool full)
 
     if (rc == 0)
         rc = buf_printf(out, "  -v, -q\n" INDENT "Say more, say less; may be repeated.\n\n"
-                             "Secrets, from the environment only:\n");
+                             "Secrets, from the environment, never as arguments:\n");
     if (rc == 0)
         rc = put_group(out, full, true);
     if (rc < 0)
