@@ -185,7 +185,7 @@ static void send_line(const struct line *l)
     }
 }
 
-static void write_record(enum log_level level, const char *module, struct str words, bool is_cut)
+static void write_record(enum log_level level, const char *module, struct str words)
 {
     enum log_format format =
         (enum log_format)atomic_load_explicit(&current_format, memory_order_relaxed);
@@ -195,7 +195,6 @@ static void write_record(enum log_level level, const char *module, struct str wo
     l.is_cut = false;
     put_head(&l, format, level, module);
     put_escaped(&l, words, format == LOG_JSON);
-    l.is_cut |= is_cut;
     put_tail(&l, format);
     send_line(&l);
 }
@@ -212,11 +211,7 @@ void log_write(enum log_level level, const char *module, const char *fmt, ...)
     int n = vsnprintf(words, sizeof(words), fmt, ap);
     va_end(ap);
 
-    bool is_cut = n >= (int)sizeof(words);
-    struct str text = str_n(words, n < 0 ? 0 : MIN((size_t)n, sizeof(words) - 1));
-
-    if (is_cut) /* vsnprintf() may have gone through a character */
-        text = str_cut_utf8(str_n(words, sizeof(words)), text.len);
-    write_record(level, module, text, is_cut);
+    /* What vsnprintf() cut is longer than a line with its head: put() cuts earlier, and marks. */
+    write_record(level, module, str_n(words, n < 0 ? 0 : MIN((size_t)n, sizeof(words) - 1)));
     errno = saved_errno;
 }
