@@ -174,7 +174,9 @@ static void serve_route(struct api *a, struct http_exchange *x, const struct rou
     memcpy(c->params, params, sizeof(c->params));
     if (!admit(c))
         return;
-    fault = is_write(http_request(x)->method) ? auth_csrf_fault(a->auth, x, c->by_cookie) : NULL;
+    fault = is_write(http_request(x)->method) && (c->by_cookie || (route->flags & ROUTE_CSRF))
+                ? auth_csrf_fault(x)
+                : NULL;
     if (fault) {
         api_error(c, 403, "%s", fault);
         return;

@@ -30,8 +30,9 @@ void auth_free(struct auth *a);
 void auth_refresh(struct auth *a, const struct catalog_snapshot *s);
 /* The request's credentials. allow_query_token: ?token=. *ret_retry_after_s with AUTH_BLOCKED. */
 enum auth_verdict auth_check(struct auth *a, struct http_exchange *x, bool allow_query_token, struct auth_who *ret, unsigned *ret_retry_after_s);
-/* Cookie-authenticated writes and login: Origin / Sec-Fetch-Site / Content-Type (ruling 16). NULL = fine, else the reason. */
-const char *auth_csrf_fault(struct auth *a, struct http_exchange *x, bool by_cookie);
+/* Cookie-authenticated writes and login must come from our own page: Origin or Sec-Fetch-Site, and
+ * a JSON Content-Type where there is a body (ruling 16). NULL = fine, else the reason. */
+const char *auth_csrf_fault(struct http_exchange *x);
 
 /* Login: the check (argon2id) runs off the loop; done on the loop. ok -> token to set as cookie. */
 struct auth_login {
@@ -50,6 +51,16 @@ void auth_logout(struct auth *a, const uint8_t hash[SECRET_HASH_SIZE]);
 void auth_end_other_sessions(struct auth *a, const uint8_t *keep_hash); /* NULL: all */
 #define AUTH_COOKIE "api_monitor_admin_session"
 void auth_set_cookie(struct http_exchange *x, const char *token, const char *path); /* token NULL: clears */
+
+/* Secrets set from the page are kept as SHA-256 and last four characters: inside a catalog job. An
+ * empty value removes it. `name` is an option: admin_token, visitor_token, proxy_master_token. */
+MUST_USE int auth_secret_store(struct catalog_tx *tx, const char *name, struct str value, struct err *reterr);
+/* What pages may show of a secret in force: "" or "****" + last four. */
+void auth_secret_shown(struct auth *a, const struct catalog_snapshot *s, const char *name, char out[SECRET_MASK_SIZE]);
+/* Is `value` the secret in force under this name? False when none is. */
+bool auth_secret_is(struct auth *a, const char *name, struct str value);
+/* The panel password as argon2id text, made off the loop by secret_pwhash(). */
+MUST_USE int auth_password_store(struct catalog_tx *tx, const char *pwhash, struct err *reterr);
 
 /* Guard. */
 bool auth_is_blocked(struct auth *a, enum auth_scope s, const struct addr *client, unsigned *ret_retry_after_s);
