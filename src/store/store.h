@@ -32,6 +32,7 @@ MUST_USE int store_open(const struct store_config *cfg, struct store **ret, stru
 void store_close(struct store *s); /* waits for jobs in hand, checkpoints, unlocks */
 const char *store_data_dir(const struct store *s);
 bool store_is_new(const struct store *s); /* the database was made by this open */
+bool store_is_exposed(const struct store *s); /* other users may enter the directory: the caller warns */
 /* 0, or the error of the last write that failed since the last that worked (disk full, I/O). */
 int store_health(const struct store *s, struct err *reterr);
 /* Milliseconds since writes began to fail, 0 = they work. */
@@ -50,7 +51,8 @@ struct store_job {
     struct err err;
 };
 /* Read job: inside a read transaction on a reader's connection, progress limit 2 s -> ERR_TIMEOUT.
- * ERR_BUSY when more than 10,000 jobs wait (job untouched). */
+ * ERR_BUSY when more than 10,000 jobs wait (job untouched). store_close() cancels reads that wait:
+ * done() with ERR_CANCELLED. */
 MUST_USE int store_read(struct store *s, struct store_job *j);
 /* Write job: inside BEGIN IMMEDIATE ... COMMIT on the writer; a non-zero rc rolls back. done() comes
  * after COMMIT; a failed COMMIT turns rc into ERR_IO. */
@@ -88,7 +90,7 @@ MUST_USE int store_exec(struct store_conn *c, const char *sql, struct err *reter
 /* Query under construction: fixed fragments plus bound values, for filters. */
 struct store_query {
     struct buf sql;  /* capped at 8 KiB */
-    struct { enum { STORE_VALUE_I64, STORE_VALUE_STR } kind; int64_t i; struct str s; } values[32];
+    struct { enum { STORE_VALUE_I64, STORE_VALUE_STR } kind; bool is_owned; int64_t i; struct str s; } values[32];
     unsigned count;
     bool failed; /* too long or too many values; store_query_prepare() tells */
 };

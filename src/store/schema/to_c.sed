@@ -1,0 +1,5 @@
+# One C string literal a line, for #include inside an initialiser.
+s/\\/\\\\/g
+s/"/\\"/g
+s/^/"/
+s/$/\\n"/
