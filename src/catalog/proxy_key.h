@@ -21,12 +21,26 @@ struct proxy_key {
     int64_t last_used_channel_id;
 };
 
-struct proxy_key *proxy_key_new(void);
-struct proxy_key *proxy_key_dup(const struct proxy_key *k);
-void proxy_key_free(struct proxy_key *k);
+struct proxy_key *proxy_key_new(void); /* one reference, the maker's */
+struct proxy_key *proxy_key_dup(const struct proxy_key *k); /* free-standing, with one reference */
+/* Another reference, any thread; a key with more than one reference is never changed. */
+const struct proxy_key *proxy_key_ref(const struct proxy_key *k);
+void proxy_key_free(const struct proxy_key *k); /* gives one reference back */
+static inline void proxy_key_freep(struct proxy_key **p)
+{
+    if (*p)
+        proxy_key_free(*p);
+}
 /* Body of POST /api/proxy/keys; spec 1 section 1.7 texts. */
 MUST_USE int proxy_key_from_json(struct proxy_key *k, const json_t *obj, struct err *reterr);
 /* Draw a token "sk-" + 36 characters, set hash and prefix. */
 #define PROXY_KEY_TOKEN_SIZE 40
 void proxy_key_draw(struct proxy_key *k, char out_token[PROXY_KEY_TOKEN_SIZE]);
 void proxy_key_to_json(const struct proxy_key *k, struct json_out *j); /* whole object */
+/* The stored forms: JSON texts of the two lists. Reading is lenient, for what lies in a database
+ * already: false = something was left out or could not be read, so the key allows more than was
+ * meant, and the caller must not enable it. */
+bool proxy_key_ids_read(struct proxy_key *k, struct str json);
+bool proxy_key_models_read(struct proxy_key *k, struct str json);
+void proxy_key_ids_write(const struct proxy_key *k, struct json_out *j);
+void proxy_key_models_write(const struct proxy_key *k, struct json_out *j);
