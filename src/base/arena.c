@@ -9,6 +9,7 @@
 
 #define ARENA_BLOCK_MIN_BYTES 1024
 #define ARENA_BLOCK_MAX_BYTES 65536
+#define ARENA_KEEP_MAX_BYTES  8192 /* by arena_reset() */
 #define ARENA_ALIGN           _Alignof(max_align_t)
 
 #if defined(__has_feature)
@@ -43,6 +44,29 @@ void arena_release(struct arena *a)
         xfree(b);
     }
     arena_init(a);
+}
+
+void arena_reset(struct arena *a)
+{
+    struct arena_block *keep = NULL;
+    struct arena_block *next = NULL;
+
+    for (struct arena_block *b = a->block; b; b = next) {
+        next = b->next;
+        if (ARENA_SINGLE_PIECES || b->size > ARENA_KEEP_MAX_BYTES ||
+            (keep && b->size <= keep->size)) {
+            xfree(b);
+            continue;
+        }
+        xfree(keep);
+        keep = b;
+    }
+    arena_init(a);
+    if (keep) {
+        keep->next = NULL;
+        keep->used = 0;
+        a->block = keep;
+    }
 }
 
 static struct arena_block *block_new(size_t size)

@@ -12,6 +12,7 @@ struct arena {
 
 void arena_init(struct arena *a);
 void arena_release(struct arena *a); /* frees all; the arena may be used again */
+void arena_reset(struct arena *a);   /* likewise, but keeps one block for the next use, up to 8 KiB */
 void *arena_alloc(struct arena *a, size_t size) __attribute__((alloc_size(2), returns_nonnull));
 void *arena_zalloc(struct arena *a, size_t size) __attribute__((alloc_size(2), returns_nonnull));
 struct str arena_str(struct arena *a, struct str s); /* copy, NUL behind it */
