@@ -79,7 +79,8 @@ static struct str reason_of(const json_error_t *e)
     struct str s = str_of(e->text);
     ssize_t near = str_find_str(s, STR(" near "));
 
-    if (json_error_code(e) == json_error_null_character)
+    if (json_error_code(e) == json_error_null_character ||
+        json_error_code(e) == json_error_null_byte_in_key)
         return STR("NUL characters are not allowed");
     return near < 0 ? s : str_cut(s, 0, (size_t)near); /* checked: not negative */
 }

@@ -6,9 +6,9 @@
 #include "base/option_priv.h"
 
 #define NAME_MAX_LEN 64
+#define LIST_MARKS   ", \t\r\n" /* what stands between the items of a list */
 
-/* Rows by name. ---------------------------------------------------------------------------------
- */
+/* Rows by name. -------------------------------------------------------------------------------- */
 
 static char fold(char c)
 {
@@ -105,8 +105,7 @@ void option_spell_env(const char *name, char out[OPTION_VIA_SIZE])
     out[n] = '\0';
 }
 
-/* Values. ---------------------------------------------------------------------------------------
- */
+/* Values. -------------------------------------------------------------------------------------- */
 
 static const struct option_row *row_of(const char *name)
 {
@@ -145,16 +144,21 @@ struct str option_text(const struct option_set *s, const char *name)
     return secret_str(&value_of(s, row)->text);
 }
 
+static bool is_list_mark(char c)
+{
+    return memchr(LIST_MARKS, c, sizeof(LIST_MARKS) - 1) != NULL;
+}
+
 bool option_next_item(struct str *in, struct str *ret)
 {
-    while (in->len > 0 && strchr(", \t", in->ptr[0]))
+    while (in->len > 0 && is_list_mark(in->ptr[0]))
         *in = str_cut(*in, 1, in->len);
     if (in->len == 0)
         return false;
 
     size_t n = 0;
 
-    while (n < in->len && !strchr(", \t", in->ptr[n]))
+    while (n < in->len && !is_list_mark(in->ptr[n]))
         n++;
     *ret = str_cut(*in, 0, n);
     *in = str_cut(*in, n, in->len);

@@ -27,12 +27,28 @@ void option_set_free(struct option_set *s)
     xfree(s);
 }
 
-/* Checks. ---------------------------------------------------------------------------------------
- */
+/* Checks. -------------------------------------------------------------------------------------- */
 
 static bool is_number(enum option_type type)
 {
     return type == OPTION_INT || type == OPTION_SIZE || type == OPTION_DURATION_MS;
+}
+
+/* Items joined by ",", whatever stood between them; *ret_owned is the caller's. */
+static struct str join_items(struct str list, char **ret_owned)
+{
+    char *joined = xmalloc(list.len + 1);
+    struct str item;
+    size_t n = 0;
+
+    while (option_next_item(&list, &item)) {
+        if (n > 0)
+            joined[n++] = ',';
+        memcpy(joined + n, item.ptr, item.len);
+        n += item.len;
+    }
+    *ret_owned = joined;
+    return str_n(joined, n);
 }
 
 static size_t count_items(struct str list)
@@ -125,9 +141,12 @@ static int check(const struct option_row *row, struct str value, int64_t *ret_nu
                  struct secret *ret_text, struct err *reterr)
 {
     bool on = false;
+    CLEANUP(xfree_charp) char *joined = NULL;
     int rc = 0;
 
-    if (row->type != OPTION_SECRET)
+    if (row->type == OPTION_LIST)
+        value = join_items(value, &joined);
+    else if (row->type != OPTION_SECRET)
         value = str_trim(value);
     if (row->type == OPTION_BOOL) {
         if (option_parse_bool(value, &on) < 0) {
@@ -147,8 +166,7 @@ static int check(const struct option_row *row, struct str value, int64_t *ret_nu
     return rc;
 }
 
-/* Setting. --------------------------------------------------------------------------------------
- */
+/* Setting. ------------------------------------------------------------------------------------- */
 
 /* Lists from flags and files grow. */
 static bool grows(const struct option_row *row, const struct option_value *v,
@@ -177,8 +195,9 @@ static int set_row(struct option_set *s, const struct option_row *row, struct st
         size_t n = v->text.len + 1 + value.len;
 
         joined = xmalloc(n + 1);
-        snprintf(joined, n + 1, "%s,%.*s", v->text.ptr, STR_ARG(value));
-        value = str_of(joined);
+        snprintf(joined, n + 1, "%s,", v->text.ptr);
+        memcpy(joined + v->text.len + 1, value.len ? value.ptr : "", value.len);
+        value = str_n(joined, n);
     }
 
     int rc = check(row, value, &num, &text, reterr);
@@ -235,8 +254,7 @@ int option_set_text(struct option_set *s, struct str name, struct str value,
     return rc < 0 && reterr ? err_prefix(reterr, "%s", row->name) : rc;
 }
 
-/* Flags. ----------------------------------------------------------------------------------------
- */
+/* Flags. --------------------------------------------------------------------------------------- */
 
 /* args[*at] is "--name..."; *at is moved over a value of its own. */
 static int set_flag(struct option_set *s, int argc, char **argv, int *at, struct err *reterr)
@@ -333,8 +351,7 @@ int option_set_args(struct option_set *s, int argc, char **argv, const char **wo
     return 0;
 }
 
-/* Environment. ----------------------------------------------------------------------------------
- */
+/* Environment. --------------------------------------------------------------------------------- */
 
 /* STR_NONE with a NULL pointer when it is not set. */
 static struct str env_value(char **envp, struct str name)
