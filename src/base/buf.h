@@ -36,6 +36,13 @@ static inline const char *buf_cstr(const struct buf *b) /* content with NUL behi
     return b->ptr ? b->ptr + b->head : "";
 }
 
+static inline void buf_shorten(struct buf *b, size_t len) /* to its first len <= buf_len() bytes */
+{
+    b->tail = b->head + len;
+    if (b->cap > 0)
+        b->ptr[b->tail] = '\0';
+}
+
 /* Room for n more bytes at the tail, and the NUL: 0, ERR_LIMIT, or ERR_NOMEM when the system has no
  * memory below the ceiling; the content is unchanged then. It may move: pointers into it end here,
  * and nothing appended may lie in the buffer itself. */

@@ -11,7 +11,16 @@
 #include "base/err.h"
 #include "base/str.h"
 
-enum json_scan_type { JSON_SCAN_NONE, JSON_SCAN_OBJECT, JSON_SCAN_ARRAY, JSON_SCAN_STRING, JSON_SCAN_NUMBER, JSON_SCAN_TRUE, JSON_SCAN_FALSE, JSON_SCAN_NULL };
+enum json_scan_type {
+    JSON_SCAN_NONE,
+    JSON_SCAN_OBJECT,
+    JSON_SCAN_ARRAY,
+    JSON_SCAN_STRING,
+    JSON_SCAN_NUMBER,
+    JSON_SCAN_TRUE,
+    JSON_SCAN_FALSE,
+    JSON_SCAN_NULL
+};
 
 struct json_scan_value {
     enum json_scan_type type;
@@ -31,21 +40,38 @@ struct json_scan {
 void json_scan_init(struct json_scan *s, struct str text);
 /* At a value: its type, without moving. */
 enum json_scan_type json_scan_peek(struct json_scan *s);
-bool json_scan_enter(struct json_scan *s, enum json_scan_type object_or_array); /* false and sticky error when it is another type */
-/* Inside an object: next member's key (raw, without quotes, still escaped; *ret_plain tells that it has no escape). false at '}'. */
+bool json_scan_enter(
+    struct json_scan *s,
+    enum json_scan_type object_or_array); /* false and sticky error when it is another type */
+/* Inside an object, its last value taken: next member's key (raw, without quotes, still escaped;
+ * *ret_plain tells that it has no escape). false at '}'. */
 bool json_scan_member(struct json_scan *s, struct str *ret_key, bool *ret_plain);
-bool json_scan_item(struct json_scan *s); /* inside an array: true = at the next item, false at ']' */
+bool json_scan_item(
+    struct json_scan *s); /* inside an array: true = at the next item, false at ']' */
 bool json_scan_value(struct json_scan *s, struct json_scan_value *ret); /* take any value whole */
 void json_scan_skip(struct json_scan *s);
 
-/* Top-level or nested member by literal keys: json_scan_find(text, &v, "usage", "prompt_tokens", NULL).
- * First occurrence; array index as "0". false when absent or text is broken before it. */
+/* Top-level or nested member by literal keys: json_scan_find(text, &v, "usage", "prompt_tokens",
+ * NULL). First occurrence; array index as "0". false when absent or text is broken before it. */
 bool json_scan_find(struct str text, struct json_scan_value *ret, ...) __attribute__((sentinel));
 
-/* Decode a string value (raw with quotes) to UTF-8; lone surrogates become U+FFFD. ERR_SYNTAX, ERR_LIMIT by out. */
+/* Several members of one object in a single pass, for bodies of megabytes: values[i] is the first
+ * member named names[i], type JSON_SCAN_NONE where there is none. false: no object, or broken (what
+ * stood before the break is there). */
+bool json_scan_members(struct str object, const char *const *names, size_t count,
+                       struct json_scan_value *values);
+
+/* The bytes between the quotes of a string value, still escaped; STR_NONE when raw is no string. */
+struct str json_scan_inside(struct str raw);
+/* Decode the first character of such bytes as UTF-8 and move behind it; bad bytes and lone
+ * surrogates become U+FFFD. Returns its length, 0 at the end or at a broken escape. */
+size_t json_scan_char(struct str *rest, char out[4]);
+/* Decode a string value (raw with quotes) to UTF-8; lone surrogates become U+FFFD. ERR_SYNTAX,
+ * ERR_LIMIT by out. */
 MUST_USE int json_scan_string(struct str raw, struct buf *out);
 /* Same into a fixed buffer, cut on a character boundary; returns length. */
 size_t json_scan_string_cut(struct str raw, char *out, size_t cap);
 /* Non-negative integer value, saturated into [0, 2^53]; floats are truncated; else 0. */
 int64_t json_scan_count(const struct json_scan_value *v);
-bool json_scan_str_eq(const struct json_scan_value *v, const char *s); /* string equal after decoding */
+bool json_scan_str_eq(const struct json_scan_value *v,
+                      const char *s); /* string equal after decoding */
