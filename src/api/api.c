@@ -1,5 +1,6 @@
 /* api.c -- one request's way: page or route? who asks? body, handler. */
 #include "api/api_private.h"
+#include "api/settings.h"
 #include "base/log.h"
 
 #define BODY_DEFAULT (1u << 20)
@@ -12,12 +13,14 @@ int api_new(const struct api_config *cfg, struct api **ret, struct buf *ret_firs
 
     a->cfg = *cfg;
     a->index = route_index_new();
-    a->live = live_new((uint64_t)option_int(cfg->options, "sse.heartbeat"));
+    a->live = live_new((uint64_t)option_int(cfg->options, "sse.heartbeat"), cfg->catalog);
     buf_init(&a->openapi, 4u << 20);
     rc = route_openapi(&a->openapi);
     if (rc < 0)
         err_set(reterr, rc, "the route table does not fit into a document");
     else
+        rc = settings_seed(cfg->catalog, cfg->options, reterr);
+    if (rc == 0)
         rc = auth_new(cfg->options, cfg->store, cfg->catalog, &a->auth, ret_first, reterr);
     if (rc < 0) {
         api_free(a);
@@ -70,12 +73,7 @@ struct live *api_live(struct api *a)
 
 struct str api_setting(struct api *a, struct catalog_snapshot *s, const char *name)
 {
-    struct str stored = catalog_setting(s, name);
-    enum option_origin origin = option_origin(a->cfg.options, name);
-
-    if (origin == OPTION_DEFAULT && stored.ptr)
-        return stored;
-    return option_text(a->cfg.options, name);
+    return settings_value(a->cfg.options, s, name);
 }
 
 /* ---- one call ---- */
@@ -99,9 +97,10 @@ void api_call_release(struct api_call *c)
         catalog_unref(TAKE(c->snapshot));
 }
 
-static void run_handler(struct api_call *c)
+/* The body never came whole (client left, 408, 413): the server ends the exchange by itself. */
+static void on_body_gone(struct http_exchange *x UNUSED, void *ctx)
 {
-    c->route->handle(c);
+    api_call_release(ctx);
 }
 
 static void on_body(struct http_exchange *x UNUSED, struct str body, void *ctx)
@@ -109,8 +108,9 @@ static void on_body(struct http_exchange *x UNUSED, struct str body, void *ctx)
     struct api_call *c = ctx;
     struct err e = {0};
 
+    http_on_gone(c->x, NULL, NULL);
     if (body.len == 0 && (c->route->flags & ROUTE_BODY_EMPTY)) {
-        run_handler(c);
+        c->with_body(c);
         return;
     }
     if (json_doc_parse(body, JSON_DOC_TRAILING, &c->body, &e) < 0) {
@@ -125,7 +125,14 @@ static void on_body(struct http_exchange *x UNUSED, struct str body, void *ctx)
         api_reply_send(&r, 400);
         return;
     }
-    run_handler(c);
+    c->with_body(c);
+}
+
+void api_body(struct api_call *c, void (*fn)(struct api_call *c))
+{
+    c->with_body = fn;
+    http_on_gone(c->x, on_body_gone, c);
+    http_read_body(c->x, (size_t)option_int(c->api->cfg.options, "http.body_bytes"), on_body, c);
 }
 
 /* True when the caller may go on; else it was answered. */
@@ -182,9 +189,9 @@ static void serve_route(struct api *a, struct http_exchange *x, const struct rou
         return;
     }
     if (route->flags & ROUTE_BODY)
-        http_read_body(x, (size_t)option_int(a->cfg.options, "http.body_bytes"), on_body, c);
+        api_body(c, route->handle);
     else
-        run_handler(c);
+        route->handle(c);
 }
 
 static void serve_unknown(struct api *a, struct http_exchange *x, const char *allow)

@@ -59,8 +59,13 @@ struct api_call { /* one request being answered; in the exchange's arena */
     const char *actor;    /* "admin session", "admin token", "visitor", for the audit */
     uint8_t session_hash[SECRET_HASH_SIZE]; /* by_cookie: the session */
     json_t *body;         /* ROUTE_BODY; released with the call */
+    void (*with_body)(struct api_call *c); /* api_body() */
     struct catalog_snapshot *snapshot; /* referenced for the life of the call */
 };
+
+/* For handlers that check more than the role before the body counts (spec 1: 404 and 403 come before
+ * `invalid JSON`): without ROUTE_BODY in the row; reads the body into c->body as that does, then fn. */
+void api_body(struct api_call *c, void (*fn)(struct api_call *c));
 
 /* ---- answering; each ends the call ---- */
 /* 200 application/json; fn fills a buf. api_json_begin gives a writer whose buf lives in the call. */
@@ -113,5 +118,5 @@ const struct channel *api_channel(struct api_call *c);
 const struct api_config *api_config_of(const struct api *a);
 struct auth *api_auth(struct api *a);
 struct live *api_live(struct api *a);
-/* Value in force of a page-settable option: flag/environment over stored over default (ruling 12). */
+/* Value in force of an option that the page may store, see settings.h. */
 struct str api_setting(struct api *a, struct catalog_snapshot *s, const char *name);

@@ -6,7 +6,7 @@
 
 #define REPLY_MAX (64u << 20)
 
-static const char json_type[] = "application/json";
+static const char type_json[] = "application/json";
 
 void api_reply_init(struct api_reply *r, struct api_call *c)
 {
@@ -23,7 +23,7 @@ static void send_json(struct api_call *c, int status, struct str body)
     http_add_header(x, "Cache-Control", STR("no-store"));
     http_add_header(x, "Vary", STR("Authorization, Cookie"));
     api_call_release(c);
-    http_reply(x, status, json_type, body);
+    http_reply(x, status, type_json, body);
 }
 
 void api_reply_send(struct api_reply *r, int status)
@@ -134,7 +134,7 @@ void api_format_error(void *ctx UNUSED, struct str path, int status, const char 
     struct json_out j;
     bool is_v1 = str_starts(path, STR("/v1"));
 
-    *ret_type = json_type;
+    *ret_type = type_json;
     json_out_init(&j, out);
     json_out_object(&j);
     json_out_kcstr(&j, "detail", text);

@@ -21,6 +21,7 @@ static_assert(ARRAY_LEN(secret_names) == AUTH_SECRETS, "one name a secret");
 #define PASSWORD_KEY "admin_password.argon2id"
 #define SUFFIX_HASH  ".sha256"
 #define SUFFIX_TAIL  ".tail"
+#define SECRET_OFF   "off" /* stored in place of a hash */
 
 /* ---- stored form ---- */
 
@@ -36,8 +37,8 @@ int auth_secret_store(struct catalog_tx *tx, const char *name, struct str value,
     char hex[2 * SECRET_HASH_SIZE + 1], shown[SECRET_MASK_SIZE], key[64];
     int rc;
 
-    if (value.len == 0) {
-        rc = catalog_setting_delete(tx, key_of(name, SUFFIX_HASH, key), reterr);
+    if (value.len == 0) { /* kept as a word, so that "removed" differs from "never set" */
+        rc = catalog_setting_set(tx, key_of(name, SUFFIX_HASH, key), STR(SECRET_OFF), false, reterr);
         return rc < 0 ? rc : catalog_setting_delete(tx, key_of(name, SUFFIX_TAIL, key), reterr);
     }
     secret_sha256(value, hash);
@@ -175,15 +176,17 @@ static struct auth_secret read_secret(const struct auth *a, const struct catalog
     struct auth_secret secret = {0};
     struct str given = option_text(a->options, name);
     char key[64];
+    struct str stored = catalog_setting(s, key_of(name, SUFFIX_HASH, key));
+    const struct option_row *row = option_find(str_of(name));
 
-    if (given.len != 0) {
+    /* What the page may store wins over the environment that seeded it (ruling 12). */
+    if (given.len != 0 && !(stored.len != 0 && (row->flags & OPTION_PAGE))) {
         secret.is_set = true;
         secret_sha256(given, secret.hash);
         secret_mask(given, secret.shown);
         return secret;
     }
-    secret.is_set = secret_unhex(catalog_setting(s, key_of(name, SUFFIX_HASH, key)), secret.hash,
-                                 sizeof(secret.hash)) == 0;
+    secret.is_set = secret_unhex(stored, secret.hash, sizeof(secret.hash)) == 0;
     if (secret.is_set)
         str_copy(secret.shown, sizeof(secret.shown), catalog_setting(s, key_of(name, SUFFIX_TAIL, key)));
     return secret;

@@ -7,16 +7,15 @@
 
 #include "base/base.h"
 #include "base/str.h"
+#include "catalog/catalog.h"
 #include "ledger/ledger.h"
 #include "net/http_server.h"
-#include "probe/prober.h"
 
 struct live;
-struct api_call;
 
 #define LIVE_REPLAY 1024 /* events kept */
 
-struct live *live_new(uint64_t heartbeat_ms);
+struct live *live_new(uint64_t heartbeat_ms, struct catalog *catalog);
 void live_free(struct live *l);
 void live_attach(struct live *l, struct loop *loop); /* before threads */
 /* Any thread. `data` is JSON without newline; admin_only events are not sent to visitors. */
@@ -26,5 +25,5 @@ void live_publishf(struct live *l, const char *event, bool admin_only, const cha
 void live_serve(struct live *l, struct http_exchange *x, bool is_admin);
 void live_drain(struct live *l, struct loop *loop); /* on that loop: end its streams */
 size_t live_clients(struct live *l);
-void live_on_ledger(void *ctx, const struct ledger_record *records, size_t count); /* model_result, run_completed */
-void live_on_prober(void *ctx, const struct prober_news *n);                       /* run_started */
+/* ledger_fn; ctx = live: run_started, model_result, run_completed, each after its COMMIT. */
+void live_on_ledger(void *ctx, const struct ledger_record *records, size_t count);
