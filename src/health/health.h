@@ -38,9 +38,17 @@ struct health_config {
 struct health *health_new(const struct health_config *cfg);
 void health_free(struct health *h);
 struct health_cell *health_cell(struct health *h, int64_t site, int64_t channel_id, struct str model); /* made when missing; NULL past the cap */
+/* Any thread. Window and breaker take successes and outcomes that count against the channel; others
+ * (client fault, cancelled) only end a trial without a verdict.
+ *   closed     open_after such failures in a row -> open
+ *   open       a success that began after it opened -> closed
+ *   half-open  success -> closed; such a failure -> open, pause doubled; else the next trial may go */
 void health_record(struct health *h, struct health_cell *c, enum outcome o, int64_t duration_us, int64_t ttft_us, utc_ms at);
+/* The same on a clock of the caller's. */
+void health_record_at(struct health *h, struct health_cell *c, enum outcome o, int64_t duration_us, int64_t ttft_us, utc_ms at, mono_ms now);
 void health_read(const struct health_cell *c, struct health_reading *ret);
-/* May a call go there now? Half-open admits one trial at a time (then it must be recorded). */
+/* May a call go there now? Half-open admits one trial at a time (then it must be recorded; one that
+ * never is counts as gone after open_max_ms). */
 bool health_admit(struct health *h, struct health_cell *c, mono_ms now);
 void health_on_ledger(void *ctx, const struct ledger_record *records, size_t count); /* ledger_fn: probes feed the cells */
 /* Before threads: transitions, on the thread that recorded. */

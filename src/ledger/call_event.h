@@ -43,5 +43,7 @@ struct call_event {
 MUST_USE int call_event_encode(const struct call_event *e, struct buf *out);
 /* Texts point into bytes. 0 or ERR_SYNTAX; *ret_used = bytes taken. */
 MUST_USE int call_event_decode(struct str bytes, struct call_event *ret, size_t *ret_used);
+/* Numbers into the range that sums can take: SQLite would turn an overflowing sum into a float. */
+void call_event_clamp(struct call_event *e);
 const char *call_origin_name(enum call_origin o); /* "gateway" */
 const char *call_kind_name(enum call_kind k);
