@@ -77,6 +77,9 @@ static inline void xfree_charp(char **p)
  * buf_printf, str_split, str_to_*, clock_*, tz_*). The headers that declare them come first. */
 #ifndef GATEHOUSE_ALLOW_BANNED
 #define BANNED(name) sorry_##name##_is_a_banned_function
+#undef alloca /* macros of the C library, some only under FORTIFY and clang */
+#undef sprintf
+#undef vsprintf
 #define strcpy(...)    BANNED(strcpy)
 #define strcat(...)    BANNED(strcat)
 #define strncpy(...)   BANNED(strncpy)
@@ -94,6 +97,5 @@ static inline void xfree_charp(char **p)
 #define gmtime(...)    BANNED(gmtime)
 #define localtime(...) BANNED(localtime)
 #define system(...)    BANNED(system)
-#undef alloca
 #define alloca(...) BANNED(alloca)
 #endif

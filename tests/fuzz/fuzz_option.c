@@ -55,7 +55,9 @@ static void fuzz_setting(struct str s)
             option_dump(set, &after);
             check(str_eq(buf_str(&before), buf_str(&after)));
         } else if (origin == OPTION_FILE) { /* lists grow */
-            (void)option_set_text(set, str_of(row->name), value, origin, &e);
+            int rc = option_set_text(set, str_of(row->name), value, origin, &e);
+
+            check(rc == 0 || row->type == OPTION_LIST); /* which may be full now */
         }
     }
     buf_release(&before);
