@@ -73,12 +73,13 @@ static int open_writer_once(struct store *s, struct err *reterr)
 {
     CLEANUP(store_conn_closep) struct store_conn *c = NULL;
     struct store_stmt *st;
+    bool has_wal = store_file_bytes(s->path, "-wal") > 0; /* an earlier process was killed */
     int rc = store_conn_open(s->path, STORE_ROLE_WRITER, SQLITE_OPEN_READWRITE, &c, reterr);
 
     if (rc < 0)
         return rc;
-    /* Closing after a refusal must not move the WAL into the file. */
-    sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    /* Closing after a refusal must not move that WAL into the file. */
+    sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_wal, NULL);
     rc = store_file_verify(c, s->path, reterr);
     if (rc == 0)
         rc = store_conn_setup(c, STORE_ROLE_WRITER, reterr);

@@ -62,7 +62,7 @@ int store_backup(struct store *s, const char *path, struct err *reterr)
         return err_set(reterr, ERR_CONFLICT, "backup %s exists already", path);
     /* "./": a name that begins with "file:" is no address. */
     buf_putf(&part, "%s%s.part", path[0] == '/' ? "" : "./", path);
-    unlink(buf_cstr(&part)); /* of a backup that was killed */
+    store_file_remove(buf_cstr(&part)); /* of a backup that was killed */
     fd = open(buf_cstr(&part), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         rc = err_set_errno(reterr, errno == EACCES || errno == EROFS ? ERR_DENIED : ERR_IO, errno,
@@ -79,7 +79,7 @@ int store_backup(struct store *s, const char *path, struct err *reterr)
     if (rc == 0)
         rc = publish(buf_cstr(&part), path, reterr);
     if (rc < 0)
-        unlink(buf_cstr(&part));
+        store_file_remove(buf_cstr(&part));
     buf_release(&part);
     return rc;
 }

@@ -130,7 +130,7 @@ int store_file_inspect(const char *path, bool read_only, bool *ret_new, struct e
 
 /* ---- a new one ---- */
 
-static void remove_with_logs(const char *path)
+void store_file_remove(const char *path)
 {
     static const char *const suffixes[] = {"", "-journal", "-wal", "-shm"};
 
@@ -165,7 +165,7 @@ int store_file_create(const char *path, struct err *reterr)
     int rc, fd;
 
     snprintf(temp, strlen(path) + 5, "%s.new", path);
-    remove_with_logs(temp); /* of a first start that was killed */
+    store_file_remove(temp); /* of a first start that was killed */
     fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         bool denied = errno == EACCES || errno == EROFS || errno == EPERM;
@@ -188,7 +188,7 @@ int store_file_create(const char *path, struct err *reterr)
     xfree(temp);
     return rc;
 err1:
-    remove_with_logs(temp);
+    store_file_remove(temp);
 err0:
     xfree(temp);
     return rc;

@@ -74,6 +74,7 @@ MUST_USE int store_file_create(const char *path, struct err *reterr);
 /* After SQLite opened it: schema readable, b-trees sound (all of them in a small file, the
  * catalog's in a large one). Writes nothing. */
 MUST_USE int store_file_verify(struct store_conn *c, const char *path, struct err *reterr);
+void store_file_remove(const char *path); /* and its logs, whatever there is of them */
 MUST_USE int store_file_sync_dir(const char *path, struct err *reterr); /* the directory that holds path */
 int64_t store_file_bytes(const char *path, const char *suffix);         /* 0 when missing */
 #define STORE_RESERVE_BYTES (512 * 1024)
