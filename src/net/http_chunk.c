@@ -99,7 +99,7 @@ static enum state step(struct http_chunk *c, char b)
 /* The bounds on framing after one more byte of it. */
 static bool is_within(const struct http_chunk *c)
 {
-    bool in_trailers = c->state >= TRAILER && c->state <= END_LF;
+    bool in_trailers = c->state >= TRAILER && c->state <= END;
 
     if (c->line > (in_trailers ? HTTP_CHUNK_TRAILER_MAX : HTTP_CHUNK_LINE_MAX + 1)) /* its CR */
         return false;

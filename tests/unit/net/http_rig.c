@@ -78,6 +78,15 @@ static void on_gone(struct http_exchange *x, void *ctx)
     atomic_fetch_add(&r->gone, 1);
 }
 
+static void on_stream_gone(struct http_exchange *x, void *ctx)
+{
+    struct rig *r = ctx;
+
+    r->held = NULL;
+    atomic_fetch_add(&r->gone, 1);
+    http_abort(x); /* its end will never come; the exchange is still ours */
+}
+
 struct flood {
     struct rig *rig;
     size_t left;
@@ -190,7 +199,7 @@ static void on_request(struct http_exchange *x, void *ctx)
         http_read_body(x, 65536, on_echo, r);
     } else if (str_eq(path, STR("/stream")) || str_eq(path, STR("/pause"))) {
         atomic_store(&r->streamed, 0);
-        http_on_gone(x, on_gone, r);
+        http_on_gone(x, on_stream_gone, r);
         http_stream_body(x, str_eq(path, STR("/stream")) ? on_stream : on_pause_data, r);
     } else
         http_reply(x, 404, "text/plain", STR("nothing here"));
