@@ -75,8 +75,8 @@ const struct channel_field *channel_field_find(struct str name); /* NULL */
 bool channel_field_equal(const struct channel_field *f, const struct channel *a, const struct channel *b);
 
 /* Put the members of a JSON object (null = an empty one) onto ch, in the table's order, first failure
- * wins; ch is untouched on failure. A ch without name, base_url or api_key is a new one: they are
- * required then. A text equal to the one ch holds passes whatever the rules say today (imported
+ * wins; ch is untouched on failure. With ch->id 0 it is a new one: name, base_url and api_key are
+ * required. A text equal to the one ch holds passes whatever the rules say today (imported
  * rows), a secret equal to its mask leaves it. Members that are no rows are ignored; with
  * CHANNEL_JSON_STRICT in `only` those that are no outputs of the API either are ERR_SYNTAX. `only`
  * (may be 0): rows with this flag alone, others are ignored. *ret_changed (may be NULL): something

@@ -395,7 +395,7 @@ static int read_row(const struct reader *r, const json_t *v, struct err *reterr)
 
 static int check_required(const struct channel *ch, const json_t *obj, struct err *reterr)
 {
-    if (ch->name[0] != '\0' && ch->base_url[0] != '\0' && ch->api_key.len > 0)
+    if (ch->id > 0)
         return 0;
     for (size_t i = 0; i < channel_field_count; i++) {
         const struct channel_field *f = &channel_fields[i];
