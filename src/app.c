@@ -405,6 +405,7 @@ static int build_domain(struct app *app, struct err *reterr)
 static int build_api(struct app *app, struct buf *first, struct err *reterr)
 {
     struct api_config cfg = {
+        .base_path = app->limits.base_path,
         .options = app->options,
         .store = app->store,
         .catalog = app->catalog,

@@ -169,8 +169,10 @@ int main(int argc, char **argv)
         option_set_free(o);
         return APP_USAGE;
     }
-    faults = (size_t)option_set_env(o, environ, &problems);
+    faults = (size_t)option_set_env(o, environ, &problems); /* warnings are lines without a fault */
     faults += check_options(o, &problems);
+    if (faults == 0 && !w.help && !w.full_help && !w.version)
+        fprintf(stderr, "%s", buf_cstr(&problems));
     if (faults != 0 && !w.help && !w.full_help && !w.version) {
         fprintf(stderr, "%s", buf_cstr(&problems));
         code = APP_BAD_CONFIG;

@@ -13,6 +13,7 @@ int api_new(const struct api_config *cfg, struct api **ret, struct buf *ret_firs
 
     a->cfg = *cfg;
     a->index = route_index_new();
+    a->assets = assets_new(cfg->base_path);
     a->live = live_new((uint64_t)option_int(cfg->options, "sse.heartbeat"), cfg->catalog);
     buf_init(&a->openapi, 4u << 20);
     rc = route_openapi(&a->openapi);
@@ -40,6 +41,7 @@ void api_free(struct api *a)
         return;
     auth_free(a->auth);
     live_free(a->live);
+    assets_free(a->assets);
     route_index_free(a->index);
     buf_release(&a->openapi);
     xfree(a);
@@ -226,7 +228,7 @@ void api_on_request(struct http_exchange *x, void *ctx)
     http_add_header(x, "X-Content-Type-Options", STR("nosniff"));
     if (route)
         serve_route(a, x, route, params);
-    else if (allow[0] || !assets_serve(a, x))
+    else if (allow[0] || !assets_serve(a->assets, x))
         serve_unknown(a, x, allow);
 }
 

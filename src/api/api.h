@@ -23,6 +23,7 @@ struct auth;
 struct live;
 
 struct api_config {
+    const char *base_path; /* "/" or "/x/y/" */
     const struct option_set *options; /* as started: flags, environment, defaults (stored values are in the catalog) */
     struct store *store;
     struct catalog *catalog;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "api/api.h"
+#include "api/assets.h"
 #include "api/auth.h"
 #include "api/live.h"
 #include "api/route.h"
@@ -11,10 +12,9 @@ struct api {
     struct route_index *index;
     struct auth *auth;
     struct live *live;
+    struct assets *assets;
     struct buf openapi; /* made once */
 };
 
 /* Called once a call's answer is on its way: what the call held is let go. */
 void api_call_release(struct api_call *c);
-/* Pages and embedded files (assets.c): true when the path is one of them and was answered. */
-bool assets_serve(struct api *a, struct http_exchange *x);

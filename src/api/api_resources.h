@@ -5,6 +5,8 @@
 
 extern const struct route api_targets_routes[]; /* channels: list, one, change, order, run */
 extern const size_t api_targets_route_count;
+extern const struct route api_target_edit_routes[]; /* channels: create, change, delete, order, key */
+extern const size_t api_target_edit_route_count;
 extern const struct route api_models_routes[]; /* the model picker of a channel */
 extern const size_t api_models_route_count;
 extern const struct route api_runs_routes[]; /* runs, log rows and their export */
