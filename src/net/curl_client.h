@@ -21,16 +21,16 @@ enum curl_fault {
     CURL_FAULT_TLS,       /* handshake or certificate */
     CURL_FAULT_TIMEOUT,   /* connect or total deadline */
     CURL_FAULT_RESET,     /* broke after the first byte of the answer */
-    CURL_FAULT_PROTO,     /* not HTTP, bad framing, bad encoding */
+    CURL_FAULT_PROTO,     /* not HTTP, bad or ambiguous framing, bad encoding */
     CURL_FAULT_TOO_LARGE, /* body past max_body_bytes, head past 256 KiB */
     CURL_FAULT_EGRESS,    /* refused by the guard */
-    CURL_FAULT_URL,       /* unusable URL */
+    CURL_FAULT_URL,       /* unusable URL, header, method or proxy */
     CURL_FAULT_CANCELLED, /* by on_data */
 };
 
 struct curl_client_config {
-    const struct egress *egress; /* outlives the client */
-    const char *ca_file;
+    const struct egress *egress; /* outlives the client; never NULL */
+    const char *ca_file;         /* NULL = libcurl's */
     const char *proxy;    /* NULL or "" = none; environment proxies are ignored */
     long max_connections; /* pool size, idle ones included */
 };
@@ -54,7 +54,7 @@ struct curl_answer { /* borrowed, valid inside on_done only */
 };
 
 #define CURL_CALL_VERIFY     1u /* check certificate and host name */
-#define CURL_CALL_PRIVATE_OK 2u /* loopback and private ranges allowed by the guard */
+#define CURL_CALL_PRIVATE_OK 2u /* loopback and private ranges allowed by the guard (a configured proxy may always lie there) */
 #define CURL_CALL_TRUNCATE   4u /* past max_body_bytes keep what came instead of failing */
 #define CURL_CALL_FRESH      8u /* a new connection (when connect time is what is measured) */
 #define CURL_CALL_HTTP1      16u
@@ -62,14 +62,17 @@ struct curl_answer { /* borrowed, valid inside on_done only */
 struct curl_request {
     const char *method; /* "GET", "POST", ... */
     const char *url;
-    const char *const *headers; /* "Name: value" lines, NULL-terminated; control characters are refused */
-    struct str body;            /* copied */
-    uint64_t timeout_ms;        /* whole exchange */
-    uint64_t connect_timeout_ms;
-    size_t max_body_bytes;
+    /* "Name: value" lines, NULL-terminated, or NULL; control characters, Content-Length and
+     * Transfer-Encoding are refused. Copied like all text here. */
+    const char *const *headers;
+    struct str body;             /* copied */
+    uint64_t timeout_ms;         /* whole exchange; 0 = 60 s */
+    uint64_t connect_timeout_ms; /* name, TCP and TLS; 0 = 10 s */
+    size_t max_body_bytes;       /* 0 = 1 MiB */
     unsigned flags;
-    const char *proxy; /* overrides the client's; NULL = the client's */
-    /* Optional: pieces of a 2xx body as they come (decoded); false cancels. Collected otherwise. */
+    const char *proxy; /* "http://", "https://", "socks5://" or "socks5h://"; NULL = the client's, "" = none */
+    /* Optional: pieces of a 2xx body as they come (decoded); false cancels. Collected otherwise. It
+     * may start and cancel calls. max_body_bytes bounds their sum. */
     bool (*on_data)(void *ctx, struct str piece);
     void (*on_done)(void *ctx, const struct curl_answer *a); /* exactly once unless cancelled */
     void *ctx;
