@@ -81,6 +81,7 @@ static int open_writer_once(struct store *s, struct err *reterr)
     /* Closing after a refusal must not move that WAL into the file. */
     sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_wal, NULL);
     rc = store_file_verify(c, s->path, reterr);
+    sqlite3_db_release_memory(c->db); /* the pages that the check read: an idle daemon is small */
     if (rc == 0)
         rc = store_conn_setup(c, STORE_ROLE_WRITER, reterr);
     if (rc == 0)

@@ -4,10 +4,36 @@
 
 #include <grp.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #define FAULT_ROUNDS 25
+
+/* In the place of libc's, for SQLite too: so many of the next syncs fail. */
+static _Atomic int failing_syncs;
+
+static bool sync_fails(void)
+{
+    int left = failing_syncs;
+
+    if (left <= 0)
+        return false;
+    failing_syncs = left - 1;
+    errno = EIO;
+    return true;
+}
+
+int fsync(int fd)
+{
+    return sync_fails() ? -1 : (int)syscall(SYS_fsync, fd); /* 0 or -1 */
+}
+
+int fdatasync(int fd)
+{
+    return sync_fails() ? -1 : (int)syscall(SYS_fdatasync, fd); /* 0 or -1 */
+}
 
 /* ---- one owner ---- */
 
@@ -415,6 +441,35 @@ static void test_store__full_disk_is_survived(void **state)
     fixture_remove(dir);
 }
 
+static void test_store__failed_sync_is_no_commit(void **state)
+{
+    char *dir = fixture_dir();
+    struct store *s = fixture_open(dir);
+    struct err e = {0};
+
+    assert_int_equal(fixture_write(s, "INSERT INTO watermarks VALUES ('before', 1, '')", NULL), 0);
+    failing_syncs = 1;
+    assert_int_equal(fixture_write(s, "INSERT INTO watermarks VALUES ('lost', 1, '')", &e), ERR_IO);
+    assert_int_equal(failing_syncs, 0); /* it was met */
+    assert_int_equal(fixture_read(s, "SELECT count(*) FROM watermarks"), 1);
+    assert_int_equal(fixture_write(s, "INSERT INTO watermarks VALUES ('after', 1, '')", &e), 0);
+    assert_int_equal(store_health(s, NULL), 0);
+    failing_syncs = INT32_MAX;
+    assert_int_equal(fixture_write(s, "INSERT INTO watermarks VALUES ('lost', 1, '')", &e), ERR_IO);
+    assert_int_equal(store_health(s, &e), ERR_IO);
+    assert_true(store_failing_ms(s) > 0);
+    assert_int_equal(fixture_read(s, "SELECT count(*) FROM watermarks"), 2);
+    assert_false(wait_healthy(s, 1500)); /* its trials fail as well */
+    failing_syncs = 0;
+    assert_true(wait_healthy(s, 5000));
+    store_close(s);
+    s = fixture_open(dir);
+    assert_int_equal(fixture_read(s, "SELECT count(*) FROM watermarks"), 2);
+    assert_int_equal(fixture_read(s, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"), 0);
+    store_close(s);
+    fixture_remove(dir);
+}
+
 static void test_store__starts_on_a_full_disk(void **state)
 {
     char *dir = fixture_dir(), *filler = fixture_path(dir, "filler"), *reserve = fixture_path(dir, "reserve");
@@ -485,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_store__refuses_a_log_without_its_database),
         cmocka_unit_test(test_store__refuses_what_it_cannot_write),
         cmocka_unit_test(test_store__full_disk_is_survived),
+        cmocka_unit_test(test_store__failed_sync_is_no_commit),
         cmocka_unit_test(test_store__starts_on_a_full_disk),
         cmocka_unit_test(test_store__backup_on_a_full_disk_leaves_nothing),
     };
