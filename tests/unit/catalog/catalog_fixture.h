@@ -113,13 +113,17 @@ static inline struct channel *fixture_channel(const char *name, const char *more
 static inline int64_t fixture_i64(struct fixture *f, const char *sql)
 {
     struct store_conn *c = store_writer_lock(f->store);
+    struct store_query q; /* not cached: `sql` may be the test's own buffer */
     struct store_stmt *st;
+    struct err e = {0};
     int64_t v;
 
-    assert_int_equal(store_prepare(c, sql, &st, NULL), 0);
-    assert_int_equal(store_step(st, NULL), 1);
+    store_query_init(&q, sql);
+    if (store_query_prepare(c, &q, &st, &e) < 0 || store_step(st, &e) != 1)
+        fail_msg("%s: %s", sql, e.text);
     v = store_col_i64(st, 0);
-    store_reset(st);
+    store_finalize(st);
+    store_query_release(&q);
     store_writer_unlock(f->store);
     return v;
 }
