@@ -38,6 +38,7 @@ static void recycle(struct http_exchange *x)
     struct http_server *s = x->server;
 
     s->exchange_count--;
+    http_shared_let_go(s->cfg.shared, x->held_bytes);
     buf_release(&x->body);
     if (s->free_count >= POOL_MAX) {
         arena_release(&x->arena);
@@ -465,6 +466,9 @@ static int add_piece(struct http_exchange *x, struct str piece)
         x->body_len += piece.len;
         return 0;
     }
+    x->held_bytes += piece.len;
+    if (!http_shared_hold(x->server->cfg.shared, piece.len))
+        return 503;
     switch (buf_add_str(&x->body, piece)) {
     case 0:
         return 0;

@@ -167,6 +167,7 @@ struct http_exchange {
     char *body_ptr;        /* a small body of known length: in the arena */
     size_t body_len;
     struct buf body;       /* any other */
+    size_t held_bytes;     /* counted in http_shared */
     void (*on_body)(struct http_exchange *x, struct str body, void *ctx);
     void (*on_data)(struct http_exchange *x, struct str piece, void *ctx);
     void *body_ctx;
@@ -222,3 +223,7 @@ enum http_shared_verdict { HTTP_SHARED_OK, HTTP_SHARED_FULL, HTTP_SHARED_ADDRESS
 /* Count a connection in; `exempt` ones only in the total. */
 enum http_shared_verdict http_shared_add(struct http_shared *s, const struct addr *a, bool exempt);
 void http_shared_remove(struct http_shared *s, const struct addr *a, bool exempt);
+/* Bytes held for clients: counted always; false when the bound is passed, and a new body must be
+ * refused. What waits to be sent is bounded per connection, so that counts but is not refused. */
+bool http_shared_hold(struct http_shared *s, size_t n);
+void http_shared_let_go(struct http_shared *s, size_t n);

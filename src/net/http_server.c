@@ -102,16 +102,14 @@ static bool accept_one(struct http_listener *l)
     switch (errno) {
     case EAGAIN:
         return false;
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-        log_debug("http", "no descriptor for a connection errno=%d", errno);
+    case EINTR:
+    case ECONNABORTED: /* that client is gone again */
+        return true;
+    default: /* no descriptor or memory; with anything else, spinning would not help either */
+        log_debug("http", "cannot accept a connection errno=%d", errno);
         metric_add(METRIC_HTTP_REFUSED, 0, 1);
         rest_accepting(l->server);
         return false;
-    default:
-        return true; /* that client is gone again: ECONNABORTED, EINTR, and network errors */
     }
 }
 

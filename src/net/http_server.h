@@ -52,6 +52,7 @@ struct http_limits { /* bytes and milliseconds; one row each in the option table
     uint64_t min_rate_bytes; /* per second, averaged over a body after 10 s; 0 = off */
     uint64_t keepalive_requests;
     size_t connections, connections_per_address; /* per process */
+    size_t buffer_bytes; /* per process: bodies being collected and answers not yet sent; 0 = 512 MiB */
 };
 
 /* Shared by the servers of all loops. */
@@ -76,7 +77,8 @@ struct http_shared *http_shared_new(const struct http_limits *limits);
 void http_shared_free(struct http_shared *s);
 
 struct http_server *http_server_new(struct loop *l, const struct http_server_config *cfg);
-/* Take a listening socket (made by listener.h); tls NULL = clear text. */
+/* Take a listening socket (made by listener.h; closed at the end or when draining, on failure it
+ * stays the caller's); tls NULL = clear text. */
 MUST_USE int http_server_listen(struct http_server *s, int fd, struct tls_server *tls, struct err *reterr);
 /* Stop accepting, close idle connections, answer the rest with Connection: close. Owner thread. */
 void http_server_drain(struct http_server *s);

@@ -1,10 +1,15 @@
 /* http_shared.c -- how many connections there are, in all and per address. One lock, taken when a
  * connection is accepted and when it is closed. The table has open addressing with linear probing;
  * a row leaves by shifting back what follows, so there are no tombstones. IPv6 clients own a /64
- * at least, so that is what is counted. */
+ * at least, so that is what is counted.
+ *
+ * And how many bytes all of them hold: the sum that no client alone can see. */
 #include "net/http_private.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+
+#define BUFFER_BYTES ((size_t)512 * 1024 * 1024)
 
 struct row {
     uint64_t key[2]; /* network of the address, and its family */
@@ -12,10 +17,13 @@ struct row {
 };
 
 struct http_shared {
-    pthread_mutex_t lock; /* guards all below */
+    pthread_mutex_t lock; /* guards what follows, up to `mask` */
     size_t total, total_max, per_address_max;
     struct row *rows;
     size_t mask; /* rows - 1; at most half of them are in use */
+
+    atomic_size_t held; /* shared: bytes */
+    size_t held_max;    /* immutable */
 };
 
 struct http_shared *http_shared_new(const struct http_limits *limits)
@@ -28,6 +36,7 @@ struct http_shared *http_shared_new(const struct http_limits *limits)
     pthread_mutex_init(&s->lock, NULL);
     s->total_max = limits->connections;
     s->per_address_max = limits->connections_per_address;
+    s->held_max = limits->buffer_bytes ? limits->buffer_bytes : BUFFER_BYTES;
     s->rows = xcalloc(rows, sizeof(*s->rows));
     s->mask = rows - 1;
     return s;
@@ -127,4 +136,14 @@ void http_shared_remove(struct http_shared *s, const struct addr *a, bool exempt
             remove_row(s, row);
     }
     pthread_mutex_unlock(&s->lock);
+}
+
+bool http_shared_hold(struct http_shared *s, size_t n)
+{
+    return atomic_fetch_add_explicit(&s->held, n, memory_order_relaxed) + n <= s->held_max;
+}
+
+void http_shared_let_go(struct http_shared *s, size_t n)
+{
+    atomic_fetch_sub_explicit(&s->held, n, memory_order_relaxed);
 }

@@ -6,6 +6,7 @@
 struct out { /* a write in flight */
     uv_write_t req;
     struct http_conn *conn;
+    size_t held; /* bytes of data */
     char data[];
 };
 
@@ -19,6 +20,7 @@ static void on_written(uv_write_t *req, int status)
     struct out *out = container_of(req, struct out, req);
     struct http_conn *c = out->conn;
 
+    http_shared_let_go(c->server->cfg.shared, out->held);
     xfree(out);
     if (c->state == HTTP_CONN_CLOSED)
         return;
@@ -45,6 +47,7 @@ static void queue(struct http_conn *c, const struct str *pieces, unsigned count,
     char *p = out->data;
 
     out->conn = c;
+    out->held = copied;
     for (unsigned i = 0; i < copy_count; i++)
         if (pieces[i].len > 0)
             p = (char *)memcpy(p, pieces[i].ptr, pieces[i].len) + pieces[i].len;
@@ -59,6 +62,7 @@ static void queue(struct http_conn *c, const struct str *pieces, unsigned count,
         http_conn_cut(c, false);
         return;
     }
+    http_shared_hold(c->server->cfg.shared, copied); /* bounded by what one connection may have */
     if (c->write_deadline == 0)
         http_conn_expect_written(c);
 }

@@ -257,6 +257,37 @@ static void test_http_limits__read_ahead_is_bounded(void **state)
     close(fd);
 }
 
+static void test_http_limits__bodies_of_all_are_bounded(void **state)
+{
+    static char kilobytes[8192];
+    struct buf request = BUF_INIT(65536);
+
+    rig.cfg.limits.buffer_bytes = 10000;
+    rig_start(&rig);
+    buf_put(&request, STR("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 8192\r\n\r\n"));
+    buf_put(&request, str_n(kilobytes, sizeof(kilobytes) - 1));
+
+    int first = rig_connect(&rig), second = rig_connect(&rig);
+    uint64_t seen = metric_value(METRIC_HTTP_BYTES_IN, 0) + buf_len(&request);
+
+    rig_send_bytes(first, buf_str(&request));
+    for (int i = 0; i < 5000 && metric_value(METRIC_HTTP_BYTES_IN, 0) < seen; i++)
+        usleep(1000);
+    rig_send_bytes(second, buf_str(&request));
+    assert_int_equal(rig_read_reply(second, &head, &body, false), 503);
+    close(second);
+    rig_send(first, "x");
+    assert_int_equal(rig_read_reply(first, &head, &body, false), 200);
+    assert_int_equal(buf_len(&body), 8192);
+    close(first);
+    /* What they held is free again. */
+    rig_send_bytes(first = rig_connect(&rig), buf_str(&request));
+    rig_send(first, "x");
+    assert_int_equal(rig_read_reply(first, &head, &body, false), 200);
+    close(first);
+    buf_release(&request);
+}
+
 /* ---- descriptors ---- */
 
 static double cpu_seconds(void)
@@ -421,6 +452,7 @@ int main(void)
         TEST(closes_after_the_last_request_of_a_connection),
         TEST(connection_cap_answers_503),
         TEST(read_ahead_is_bounded),
+        TEST(bodies_of_all_are_bounded),
         TEST(survives_running_out_of_descriptors),
         TEST(believes_trusted_proxies_only),
         TEST(other_hosts_get_421),
