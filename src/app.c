@@ -345,6 +345,9 @@ static int open_data(struct app *app, struct err *reterr)
     rc = store_open(&store_cfg, &app->store, reterr);
     if (rc < 0)
         return rc;
+    if (store_is_exposed(app->store))
+        log_warn("app", "others can read the data directory; chmod 700 it dir=%s",
+                 store_data_dir(app->store));
     catalog_cfg = (struct catalog_config){.store = app->store,
                                           .secret_key = option_text(o, "secret_key")};
     rc = catalog_open(&catalog_cfg, &app->catalog, reterr);
@@ -502,6 +505,12 @@ static void tear_down(struct app *app)
     prober_free(app->prober);
     if (app->ledger)
         ledger_stop(app->ledger); /* flushed before anything it feeds goes */
+    api_free(app->api);
+    ledger_close(app->ledger);
+    health_free(app->health);
+    board_free(app->board);
+    catalog_close(app->catalog);
+    store_close(app->store); /* its last answers go to loops that still exist */
     for (unsigned i = 0; i < app->worker_count; i++)
         loop_free(app->workers[i].loop);
     loop_free(app->control);
@@ -509,12 +518,6 @@ static void tear_down(struct app *app)
     app_listen_close(&app->listen);
     http_shared_free(app->shared);
     tls_server_free(app->tls);
-    api_free(app->api);
-    ledger_close(app->ledger);
-    health_free(app->health);
-    board_free(app->board);
-    catalog_close(app->catalog);
-    store_close(app->store);
     egress_free(app->egress);
     app_limits_release(&app->limits);
     option_set_free(app->options);
