@@ -144,6 +144,8 @@ static int commit_batch(struct ledger *l, const struct ledger_batch *b, mono_ms 
     note_success(l);
     atomic_fetch_add(&l->duplicates, written.duplicates);
     if (written.refused > 0) {
+        l->told_drops += written.refused; /* told here, and no shortage */
+        log_error("ledger", "spooled records cannot be read and are left out count=%u", written.refused);
         atomic_fetch_add(&l->dropped, written.refused);
         metric_add(METRIC_LEDGER_DROPPED, 0, written.refused);
     }
