@@ -72,7 +72,7 @@ struct catalog_snapshot *catalog_now(struct catalog *c)
     for (size_t i = 0; i < c->attached_count; i++) /* a handful: one per core and the control loop */
         if (c->attached[i]->loop == l)
             return c->attached[i]->now;
-    assert(!"catalog_now() on a thread without an attached loop");
+    assert(false && "catalog_now() on a thread without an attached loop");
     return NULL;
 }
 

@@ -333,33 +333,49 @@ static int read_texts(const struct reader *r, const json_t *v, struct err *reter
     return rc;
 }
 
-static int read_routes(const struct reader *r, const json_t *v, struct err *reterr)
+static int read_route(const struct reader *r, const char *key, const json_t *item,
+                      struct map *seen, struct err *reterr)
 {
     const struct channel_field *f = r->f;
+    struct str model = str_trim(str_of(key));
+    double chars = (double)str_count_chars(model); /* below 2^53 */
+    enum protocol p;
+
+    if (chars < f->min || chars > f->max)
+        return bad_length(f, reterr);
+    if (!json_is_string(item) || protocol_parse_route(json_doc_str(item), &p) < 0)
+        return err_set_field(reterr, ERR_SYNTAX, f->name,
+                             "%s item '%.*s' must be chat, responses, anthropic, gemini or skip",
+                             f->name, STR_ARG(str_cut_utf8(model, 128)));
+    if (map_set(seen, model, seen)) /* any pointer: a set; two keys may differ in blanks alone */
+        return err_set_field(reterr, ERR_SYNTAX, f->name, "%s item '%.*s' is given twice", f->name,
+                             STR_ARG(str_cut_utf8(model, 128)));
+    channel_routes_add(r->to, model, p);
+    return 0;
+}
+
+static int read_routes(const struct reader *r, const json_t *v, struct err *reterr)
+{
+    struct map *seen;
     const char *key;
     json_t *item;
+    int rc = 0;
 
     if (!json_is_object(v))
-        return bad_type(f, reterr);
-    if (json_object_size(v) > f->max_items)
-        return err_set_field(reterr, ERR_RANGE, f->name, "%s must contain <= %zu items", f->name,
-                             f->max_items);
+        return bad_type(r->f, reterr);
+    if (json_object_size(v) > r->f->max_items)
+        return err_set_field(reterr, ERR_RANGE, r->f->name, "%s must contain <= %zu items",
+                             r->f->name, r->f->max_items);
     channel_routes_alloc(r->to, json_object_size(v));
+    seen = map_new();
     /* jansson's iteration wants a pointer without const; nothing is changed through it */
     json_object_foreach((json_t *)(uintptr_t)v, key, item) {
-        struct str model = str_trim(str_of(key));
-        double chars = (double)str_count_chars(model); /* below 2^53 */
-        enum protocol p;
-
-        if (chars < f->min || chars > f->max)
-            return bad_length(f, reterr);
-        if (!json_is_string(item) || protocol_parse_route(json_doc_str(item), &p) < 0)
-            return err_set_field(reterr, ERR_SYNTAX, f->name,
-                                 "%s item '%.*s' must be chat, responses, anthropic, gemini or skip",
-                                 f->name, STR_ARG(str_cut_utf8(model, 128)));
-        channel_routes_add(r->to, model, p);
+        rc = read_route(r, key, item, seen, reterr);
+        if (rc < 0)
+            break;
     }
-    return 0;
+    map_free(seen, NULL);
+    return rc;
 }
 
 /* ---- whole bodies ---- */

@@ -100,6 +100,7 @@ static void test_channel_json__texts_of_the_table(void **state)
         {"\"route_overrides\":{\"m\":\"completions\"}",
          "route_overrides item 'm' must be chat, responses, anthropic, gemini or skip"},
         {"\"route_overrides\":{\"\":\"chat\"}", "each route_overrides item must be 1-256 chars"},
+        {"\"route_overrides\":{\" m\":\"chat\",\"m \":\"gemini\"}", "route_overrides item 'm' is given twice"},
         {"\"user_agent\":\"a\\r\\nX: y\"", "user_agent must not contain control characters"},
         {"\"proxy_url\":\"ftp://p\"", "proxy_url must be an http://, https://, socks5:// or socks5h:// URL with a host"},
         {"\"proxy_url\":\"socks5h://p:1080\"", ""},
