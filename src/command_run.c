@@ -51,7 +51,8 @@ static int find_channel(const struct option_set *o, const char *word, int64_t *r
 
     if (code != APP_OK)
         return code;
-    (void)str_to_i64(str_of(word), 1, INT64_MAX, &id); /* a name when it is no number */
+    if (str_to_i64(str_of(word), 1, INT64_MAX, &id) < 0)
+        id = 0; /* a name; no channel has this id */
     json_array_foreach(json_doc_get(doc, "items"), i, item)
     {
         if (str_eq_c(json_doc_str(json_doc_get(item, "name")), word) ||

@@ -118,7 +118,8 @@ static void setup_log(const struct option_set *o)
 {
     enum log_level level = LOG_INFO;
 
-    (void)log_level_parse(option_text(o, "log.level"), &level); /* check_options() told before */
+    if (log_level_parse(option_text(o, "log.level"), &level) < 0)
+        level = LOG_INFO; /* not reached: check_options() refused it */
     log_setup(level, log_format_of(option_text(o, "log.format")), STDERR_FILENO);
 }
 

@@ -147,5 +147,5 @@ void api_format_error(void *ctx UNUSED, struct str path, int status, const char 
         json_out_end(&j);
     }
     json_out_end(&j);
-    (void)buf_add_char(out, '\n'); /* cosmetic */
+    buf_put(out, STR("\n"));
 }

@@ -51,8 +51,8 @@ static void write_settings(struct api_call *c, struct json_out *j)
         case SETTING_BOOL:
             if (s->option)
                 v = settings_bool(o, c->snapshot, s->option);
-            else
-                (void)option_parse_bool(catalog_setting(c->snapshot, s->name), &v);
+            else if (option_parse_bool(catalog_setting(c->snapshot, s->name), &v) < 0)
+                v = false; /* never stored */
             json_out_bool(j, v);
             break;
         }
@@ -349,6 +349,8 @@ static void get_options(struct api_call *c)
         bool is_stored = (row->flags & OPTION_PAGE) && catalog_setting(c->snapshot, row->name).ptr;
         char origin[128];
 
+        if (row->flags & OPTION_COMMAND)
+            continue;
         json_out_object(&r.json);
         json_out_kcstr(&r.json, "name", row->name);
         json_out_kcstr(&r.json, "type", type_name(row->type));

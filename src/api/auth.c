@@ -5,6 +5,7 @@
  * argon2id. An imported token (sealed, from a registry.db) becomes a hash at the first start. */
 #include "api/api.h"
 #include "api/auth_private.h"
+#include "api/settings.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -194,11 +195,8 @@ static struct auth_secret read_secret(const struct auth *a, const struct catalog
 
 void auth_refresh(struct auth *a, const struct catalog_snapshot *s)
 {
-    struct str mode = catalog_setting(s, "visitor_mode");
-    bool visitor_mode = option_bool(a->options, "visitor_mode");
+    bool visitor_mode = settings_bool(a->options, s, "visitor_mode");
 
-    if (option_origin(a->options, "visitor_mode") == OPTION_DEFAULT && mode.len != 0)
-        (void)option_parse_bool(mode, &visitor_mode); /* unreadable: the default stays */
     pthread_rwlock_wrlock(&a->lock);
     for (size_t i = 0; i < AUTH_SECRETS; i++)
         a->secrets[i] = read_secret(a, s, secret_names[i]);

@@ -67,16 +67,16 @@ struct str settings_value(const struct option_set *o, const struct catalog_snaps
 
 bool settings_bool(const struct option_set *o, const struct catalog_snapshot *s, const char *name)
 {
-    bool v = option_bool(o, name);
+    bool v;
 
-    (void)option_parse_bool(settings_value(o, s, name), &v); /* unreadable: the option's */
-    return v;
+    /* What is stored and unreadable leaves the option's own value in force. */
+    return option_parse_bool(settings_value(o, s, name), &v) == 0 ? v : option_bool(o, name);
 }
 
 int64_t settings_int(const struct option_set *o, const struct catalog_snapshot *s, const char *name)
 {
-    int64_t v = option_int(o, name);
+    int64_t v;
 
-    (void)str_to_i64(settings_value(o, s, name), INT64_MIN, INT64_MAX, &v); /* likewise */
-    return v;
+    return str_to_i64(settings_value(o, s, name), INT64_MIN, INT64_MAX, &v) == 0 ? v
+                                                                             : option_int(o, name);
 }

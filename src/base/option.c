@@ -140,7 +140,7 @@ struct str option_text(const struct option_set *s, const char *name)
 {
     const struct option_row *row = row_of(name);
 
-    assert(row->type == OPTION_TEXT || row->type == OPTION_SECRET);
+    assert(row->type != OPTION_LIST);
     return secret_str(&value_of(s, row)->text);
 }
 

@@ -19,6 +19,7 @@ enum option_origin { OPTION_DEFAULT, OPTION_STORED, OPTION_FILE, OPTION_ENV, OPT
 #define OPTION_ENV_LOW    16u /* from the environment, no number or one below min is a warning, not an error */
 #define OPTION_ENV_HIGH   32u /* ... and so is one above max */
 #define OPTION_ENV_TRUTHY 64u /* under its older names all but 0, false, no, off means true */
+#define OPTION_COMMAND    128u /* of the client commands, nothing that serve reads */
 
 /* Names are dotted: "tls.cert"; the flag is "--tls-cert", the main environment name
  * "GATEHOUSE_TLS_CERT"; `env` lists older names ("PORT"), blank-separated. */
@@ -61,7 +62,7 @@ int option_set_env(struct option_set *s, char **envp, struct buf *problems);
 
 bool option_bool(const struct option_set *s, const char *name);
 int64_t option_int(const struct option_set *s, const char *name); /* INT, SIZE, DURATION_MS */
-struct str option_text(const struct option_set *s, const char *name); /* TEXT, SECRET; borrowed */
+struct str option_text(const struct option_set *s, const char *name); /* all but LIST, in text form; borrowed */
 /* LIST: i-th item or STR_NONE past the end; comma- or blank-separated, or set several times. */
 struct str option_item(const struct option_set *s, const char *name, size_t i);
 enum option_origin option_origin(const struct option_set *s, const char *name);

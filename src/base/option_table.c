@@ -167,6 +167,14 @@ const struct option_row option_rows[] = {
         .flags = OPTION_HIDDEN, .help = "Pause after which a live stream is sent a sign of life."),
     ROW("drain", OPTION_DURATION_MS, .deflt = "30s", .min = 0, .max = HOUR,
         .flags = OPTION_HIDDEN, .help = "Time client streams have to end after the first SIGTERM."),
+
+    /* The client commands. */
+    ROW("url", OPTION_TEXT, .max = 2000, .flags = OPTION_COMMAND,
+        .help = "Address of the daemon that health and run ask; else the first of listen."),
+    ROW("token", OPTION_SECRET, .max = 1024, .flags = OPTION_COMMAND,
+        .help = "Admin token that run shows to the daemon; else admin_token."),
+    ROW("dry_run", OPTION_BOOL, .deflt = "false", .flags = OPTION_COMMAND,
+        .help = "import only tells what it would take over."),
 };
 #pragma GCC diagnostic pop
 // clang-format on
