@@ -65,11 +65,11 @@ static void turn_away(struct http_listener *l, int fd, enum http_shared_verdict 
     const char *text = verdict == HTTP_SHARED_FULL ? full : address_full;
     ssize_t n = 0;
 
+    metric_add(METRIC_HTTP_REFUSED, 0, 1);
     if (!l->tls)
         n = send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)n; /* a courtesy */
     close(fd);
-    metric_add(METRIC_HTTP_REFUSED, 0, 1);
 }
 
 static void take_connection(struct http_listener *l, int fd, const struct sockaddr *sa)

@@ -17,6 +17,7 @@
 #include "base/log.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #define WHEEL_TICK_MS 16
@@ -352,6 +353,13 @@ static void begin_stop(struct loop *l)
 
 void loop_run(struct loop *l)
 {
+    sigset_t pipe_signal, before;
+
+    /* Writing to a client that left is an error of that write; the signal for it goes to the thread
+     * that wrote, and libuv does not hold it off. */
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
     current = l;
     pthread_setname_np(pthread_self(), l->name);
     uv_update_time(&l->uv);
@@ -359,6 +367,10 @@ void loop_run(struct loop *l)
     run_mail(l); /* what came with the last turn: its senders wait for it */
     run_deferred(l);
     current = NULL;
+    if (!sigismember(&before, SIGPIPE)) {
+        sigtimedwait(&pipe_signal, NULL, &(struct timespec){0}); /* one that is pending */
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
 }
 
 void loop_stop(struct loop *l)

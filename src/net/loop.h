@@ -14,9 +14,9 @@ struct loop;
 
 struct loop *loop_new(const char *name, unsigned index); /* name: "loop-0", "control"; for logs and thread names */
 void loop_free(struct loop *l); /* after loop_run() returned; NULL is a no-op */
-/* Run on the calling thread until loop_stop(); closes nothing by itself: owners close their
- * handles when told to. Returns when stopped and no handle of an owner is active any more, or
- * LOOP_GRACE_MS after loop_stop() at the latest. */
+/* Run on the calling thread, where SIGPIPE is held off meanwhile, until loop_stop(); closes nothing
+ * by itself: owners close their handles when told to. Returns when stopped and no handle of an
+ * owner is active any more, or LOOP_GRACE_MS after loop_stop() at the latest. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l); /* any thread */
 uv_loop_t *loop_uv(struct loop *l);

@@ -389,6 +389,20 @@ static void test_http_server__sees_a_reset(void **state)
     assert_true(rig_wait(&rig.gone, 1));
 }
 
+static void test_http_server__survives_writing_to_who_left(void **state)
+{
+    struct buf many = BUF_INIT(1 << 20);
+    int fd = rig_connect(&rig);
+
+    /* The first answer meets a closed socket, the second one a broken connection. */
+    for (int i = 0; i < 500; i++)
+        buf_put(&many, STR("GET /hello HTTP/1.1\r\n" HOST "\r\n"));
+    rig_send_bytes(fd, buf_str(&many));
+    close(fd);
+    buf_release(&many);
+    assert_int_equal(ask("GET /hello HTTP/1.1\r\n" HOST "\r\n"), 200);
+}
+
 static void test_http_server__answers_a_client_that_only_listens(void **state)
 {
     int fd = rig_connect(&rig);
@@ -527,6 +541,7 @@ int main(void)
         TEST(closes_after_what_it_refuses),
         TEST(sees_the_client_leave),
         TEST(sees_a_reset),
+        TEST(survives_writing_to_who_left),
         TEST(answers_a_client_that_only_listens),
         TEST(stalled_reader_costs_bounded_memory),
         TEST(back_pressure_loses_nothing),
