@@ -60,7 +60,7 @@ struct catalog_attached; /* a loop and its pointer */
 struct catalog {
     struct store *store;
     uint8_t key[SECRET_KEY_SIZE]; /* wiped at close */
-    char key_origin[256];         /* "/data/secret.key" or "secret_key", for error texts */
+    char key_origin[4200];        /* "/data/secret.key" or "secret_key", for error texts */
     struct catalog_attached **attached; /* fixed once threads run */
     size_t attached_count;
     pthread_mutex_t lock;            /* guards latest */

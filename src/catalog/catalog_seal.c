@@ -90,7 +90,8 @@ static int read_file(struct catalog *c, int fd, struct err *reterr)
                      "GATEHOUSE_SECRET_KEY",
                      c->key_origin, (unsigned)st.st_mode & 07777);
     else if (secret_unhex(str_trim(str_n(text, (size_t)n)), c->key, sizeof(c->key)) < 0)
-        rc = err_set(reterr, ERR_DENIED, "%s is damaged: it is not 64 hex digits; put the right one back",
+        rc = err_set(reterr, ERR_DENIED,
+                     "%s is damaged: it is not 64 hex digits; put the right one back",
                      c->key_origin);
     explicit_bzero(text, sizeof(text));
     return rc;

@@ -608,6 +608,29 @@ static void test_registry_import__runs_do_not_mix(void **state)
     end(&s);
 }
 
+/* The old system was killed: its newest rows lie in the log beside the file. */
+static void test_registry_import__reads_a_log_that_was_left(void **state)
+{
+    struct source s;
+    uint8_t before[SECRET_HASH_SIZE], after[SECRET_HASH_SIZE];
+    char wal[128];
+    sqlite3 *db;
+
+    begin(&s, GO);
+    fill(&s, GO);
+    snprintf(wal, sizeof(wal), "%s-wal", s.path);
+    assert_int_equal(sqlite3_open(s.path, &db), SQLITE_OK);
+    exec(db, "PRAGMA wal_autocheckpoint=0; INSERT INTO targets(id,name,base_url,api_key,created_at,updated_at) "
+             "VALUES(9,'in the log','http://h','k',1,1)");
+    hash_file(wal, before);
+    assert_int_equal(take_over(&s, false, NULL).channels, 3);
+    hash_file(wal, after);
+    assert_memory_equal(before, after, sizeof(before));
+    sqlite3_close(db);
+    check_i64(&s, "SELECT count(*) FROM channels WHERE name='in the log'", 1);
+    end(&s);
+}
+
 /* ---- files that are none ---- */
 
 static void test_registry_import__refuses_what_is_no_registry(void **state)
@@ -719,6 +742,7 @@ int main(void)
         cmocka_unit_test(test_registry_import__settings_are_checked),
         cmocka_unit_test(test_registry_import__keeps_what_the_target_holds),
         cmocka_unit_test(test_registry_import__runs_do_not_mix),
+        cmocka_unit_test(test_registry_import__reads_a_log_that_was_left),
         cmocka_unit_test(test_registry_import__refuses_what_is_no_registry),
         cmocka_unit_test(test_registry_import__is_one_transaction),
         cmocka_unit_test(test_registry_import__outcomes_come_from_verdict_status_and_text),
