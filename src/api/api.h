@@ -106,6 +106,7 @@ struct api_change {
     struct api_call *call;
     int (*run)(struct api_change *ch, struct catalog_tx *tx, struct err *reterr);
     void (*done)(struct api_change *ch);
+    void (*failed)(struct api_change *ch); /* NULL, or called instead of done, before the error is answered */
     void *arg;
 };
 void api_change(struct api_call *c, struct api_change *ch);

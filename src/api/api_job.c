@@ -47,6 +47,8 @@ static void change_done(struct catalog_job *j)
     struct api_change *ch = container_of(j, struct api_change, job);
 
     if (j->job.rc < 0) {
+        if (ch->failed)
+            ch->failed(ch);
         api_fail(ch->call, &j->job.err);
         return;
     }
@@ -60,6 +62,9 @@ void api_change(struct api_call *c, struct api_change *ch)
 {
     ch->call = c;
     ch->job = (struct catalog_job){.run = change_run, .done = change_done};
-    if (catalog_submit(c->api->cfg.catalog, &ch->job, http_loop(c->x)) < 0)
+    if (catalog_submit(c->api->cfg.catalog, &ch->job, http_loop(c->x)) < 0) {
+        if (ch->failed)
+            ch->failed(ch);
         refuse_busy(c);
+    }
 }

@@ -188,16 +188,17 @@ static void select_done(struct api_change *change)
 static void select_body(struct api_call *c)
 {
     const json_t *list = json_doc_get(c->body, "selected_models");
+    const struct channel *ch = api_channel(c);
     struct selection *s;
 
-    if (!api_target_edit_known(c, (const char *const[]){"selected_models", NULL}))
+    if (!ch || !api_target_edit_known(c, (const char *const[]){"selected_models", NULL}))
         return;
     if (!list || json_is_null(list)) { /* forgetting the field must not clear the selection */
         api_error_field(c, 400, "selected_models", "selected_models must be an array of strings");
         return;
     }
     s = arena_zalloc(http_arena(c->x), sizeof(*s));
-    (void)str_to_i64(c->params[0], 1, INT64_MAX, &s->id); /* select_models() read it before */
+    s->id = ch->id;
     s->change.run = select_run;
     s->change.done = select_done;
     api_change(c, &s->change);

@@ -15,6 +15,8 @@ extern const struct route api_dashboard_routes[];
 extern const size_t api_dashboard_route_count;
 extern const struct route api_bulk_routes[]; /* many channels at once: paste, act, export, import */
 extern const size_t api_bulk_route_count;
+extern const struct route api_export_routes[]; /* all channels as a document */
+extern const size_t api_export_route_count;
 extern const struct route api_admin_routes[];
 extern const size_t api_admin_route_count;
 extern const struct route api_system_routes[];

@@ -102,6 +102,38 @@ bool api_target_edit_known(struct api_call *c, const char *const *names)
     return true;
 }
 
+bool api_target_edit_ids(struct api_call *c, const char *field, size_t max, int64_t **ret,
+                         size_t *ret_count)
+{
+    const json_t *list = json_doc_get(c->body, field);
+    size_t n = json_array_size(list);
+    int64_t *ids;
+
+    if (!list || json_is_null(list) || (json_is_array(list) && n == 0)) {
+        api_error_field(c, 400, field, "%s must not be empty", field);
+        return false;
+    }
+    if (n > max) {
+        api_error_field(c, 400, field, "%s must contain <= %zu items", field, max);
+        return false;
+    }
+    ids = arena_alloc(http_arena(c->x), MAX(n, (size_t)1) * sizeof(*ids));
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = json_integer_value(json_array_get(list, i)); /* 0 for anything else */
+        if (ids[i] <= 0) {
+            n = 0;
+            break;
+        }
+    }
+    if (n == 0) {
+        api_error_field(c, 400, field, "%s must contain positive integers", field);
+        return false;
+    }
+    *ret = ids;
+    *ret_count = n;
+    return true;
+}
+
 /* ---- one change ---- */
 
 struct edit { /* in the exchange's arena */
@@ -358,35 +390,15 @@ static void reorder_done(struct api_change *change)
 /* PATCH /api/targets/reorder {"target_ids":[3,1,2]}: 200 {"ok":true}; the others follow. */
 static void reorder(struct api_call *c)
 {
-    const json_t *list = json_doc_get(c->body, "target_ids");
-    size_t n = json_array_size(list);
     struct reorder *o;
 
     if (!api_target_edit_known(c, (const char *const[]){"target_ids", NULL}))
         return;
-    if (!list || json_is_null(list) || (json_is_array(list) && n == 0)) {
-        api_error_field(c, 400, "target_ids", "target_ids must not be empty");
-        return;
-    }
-    if (n > ORDER_MAX) {
-        api_error_field(c, 400, "target_ids", "target_ids must contain <= %d items", ORDER_MAX);
-        return;
-    }
     o = arena_zalloc(http_arena(c->x), sizeof(*o));
-    o->ids = arena_alloc(http_arena(c->x), MAX(n, (size_t)1) * sizeof(*o->ids));
-    for (size_t i = 0; i < n; i++) {
-        o->ids[i] = json_integer_value(json_array_get(list, i));
-        if (o->ids[i] <= 0)
-            n = 0;
-    }
-    if (n == 0) {
-        api_error_field(c, 400, "target_ids", "target_ids must contain positive integers");
-        return;
-    }
-    o->count = n;
     o->change.run = reorder_run;
     o->change.done = reorder_done;
-    api_change(c, &o->change);
+    if (api_target_edit_ids(c, "target_ids", ORDER_MAX, &o->ids, &o->count))
+        api_change(c, &o->change);
 }
 
 /* ---- the key ---- */

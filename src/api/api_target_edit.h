@@ -20,6 +20,8 @@ MUST_USE int api_target_edit_update(struct catalog_tx *tx, const struct channel 
 void api_target_edit_publish(struct api_call *c, const char *action, int64_t id);
 /* Only these members (ended by NULL) may stand in the body: false after it answered 400. */
 bool api_target_edit_known(struct api_call *c, const char *const *names);
+/* The body's list of ids into the call's arena: at least one, positive. False after it answered 400. */
+bool api_target_edit_ids(struct api_call *c, const char *field, size_t max, int64_t **ret, size_t *ret_count);
 
 /* Channels that were deleted, after COMMIT: their runs are cancelled, the board forgets them, their
  * JSONL files go unless they are to be kept. In the exchange's arena. */

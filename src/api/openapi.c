@@ -94,6 +94,28 @@ static void write_channel_schema(struct json_out *j, const char *name, bool with
     json_out_end(j);
 }
 
+/* A channel with what the newest run left; api_target_view.c writes it. */
+static const char target_schema[] =
+    "{\"allOf\":[{\"$ref\":\"#/components/schemas/Channel\"},{\"type\":\"object\",\"properties\":{"
+    "\"id\":{\"type\":\"integer\"},\"created_at\":{\"type\":\"number\"},\"updated_at\":{\"type\":\"number\"},"
+    "\"last_run_at\":{\"type\":[\"number\",\"null\"]},\"last_run_id\":{\"type\":[\"integer\",\"null\"]},"
+    "\"last_status\":{\"enum\":[\"healthy\",\"degraded\",\"down\",\"error\",\"no_models\",null]},"
+    "\"last_total\":{\"type\":[\"integer\",\"null\"]},\"last_success\":{\"type\":[\"integer\",\"null\"]},"
+    "\"last_fail\":{\"type\":[\"integer\",\"null\"]},\"last_log_file\":{\"type\":[\"string\",\"null\"]},"
+    "\"last_error\":{\"type\":[\"string\",\"null\"]},\"last_success_rate\":{\"type\":[\"number\",\"null\"]},"
+    "\"next_run_at\":{\"type\":[\"number\",\"null\"]},\"running\":{\"type\":\"boolean\"},\"queued\":{\"type\":\"boolean\"},"
+    "\"progress\":{\"type\":[\"object\",\"null\"],\"properties\":{\"run_id\":{\"type\":\"integer\"},"
+    "\"started_at\":{\"type\":\"number\"},\"done\":{\"type\":\"integer\"},\"total\":{\"type\":[\"integer\",\"null\"]}}},"
+    "\"warnings\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"can_operate\":{\"type\":\"boolean\"},"
+    "\"latest_models\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{"
+    "\"protocol\":{\"type\":\"string\"},\"model\":{\"type\":\"string\"},\"success\":{\"type\":\"boolean\"},"
+    "\"duration\":{\"type\":\"number\"},\"error\":{\"type\":[\"string\",\"null\"]},\"status_code\":{\"type\":[\"integer\",\"null\"]},"
+    "\"outcome\":{\"type\":\"string\"},\"route\":{\"type\":\"string\"},\"timestamp\":{\"type\":\"number\"},"
+    "\"ttfb\":{\"type\":[\"number\",\"null\"]},\"ttft\":{\"type\":[\"number\",\"null\"]},\"run_id\":{\"type\":\"integer\"},"
+    "\"history\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"success\":{\"type\":\"boolean\"},"
+    "\"duration\":{\"type\":\"number\"},\"timestamp\":{\"type\":\"number\"},\"error\":{\"type\":[\"string\",\"null\"]},"
+    "\"status_code\":{\"type\":[\"integer\",\"null\"]}}}}}}}}}]}";
+
 static void write_components(struct json_out *j)
 {
     json_out_key(j, "components");
@@ -101,6 +123,8 @@ static void write_components(struct json_out *j)
     json_out_key(j, "schemas");
     json_out_object(j);
     write_channel_schema(j, "Channel", false);
+    json_out_key(j, "Target");
+    json_out_raw(j, str_of(target_schema));
     write_channel_schema(j, "ChannelCreate", true);
     write_channel_schema(j, "ChannelPatch", false);
     json_out_key(j, "Error");
@@ -252,7 +276,7 @@ static bool is_first_of_path(size_t group, size_t row)
     const char *path = route_groups[group].rows[row].path;
 
     for (size_t g = 0; g <= group; g++) {
-        size_t end = g == group ? row : route_groups[g].count;
+        size_t end = g == group ? row : *route_groups[g].count;
 
         for (size_t r = 0; r < end; r++) {
             if (strcmp(route_groups[g].rows[r].path, path) == 0)
@@ -267,7 +291,7 @@ static void write_path(struct json_out *j, const char *path)
     json_out_key(j, path);
     json_out_object(j);
     for (size_t g = 0; g < route_group_count; g++) {
-        for (size_t r = 0; r < route_groups[g].count; r++) {
+        for (size_t r = 0; r < *route_groups[g].count; r++) {
             const struct route *row = &route_groups[g].rows[r];
 
             if (strcmp(row->path, path) == 0 && !(row->flags & ROUTE_HIDDEN))
@@ -293,7 +317,7 @@ int route_openapi(struct buf *out)
     json_out_key(&j, "paths");
     json_out_object(&j);
     for (size_t g = 0; g < route_group_count; g++) {
-        for (size_t r = 0; r < route_groups[g].count; r++) {
+        for (size_t r = 0; r < *route_groups[g].count; r++) {
             if (is_first_of_path(g, r) && !(route_groups[g].rows[r].flags & ROUTE_HIDDEN))
                 write_path(&j, route_groups[g].rows[r].path);
         }

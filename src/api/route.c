@@ -55,10 +55,10 @@ struct route_index *route_index_new(void)
     size_t rows = 0;
 
     for (size_t g = 0; g < route_group_count; g++)
-        rows += route_groups[g].count;
+        rows += *route_groups[g].count;
     i = xcalloc(1, sizeof(*i) + rows * sizeof(i->paths[0]));
     for (size_t g = 0; g < route_group_count; g++) {
-        for (size_t r = 0; r < route_groups[g].count; r++) {
+        for (size_t r = 0; r < *route_groups[g].count; r++) {
             const struct route *row = &route_groups[g].rows[r];
             const struct route **slot = &path_of(i, row->path)->rows[row->method];
 

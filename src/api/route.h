@@ -49,7 +49,7 @@ struct route {
 
 struct route_group {
     const struct route *rows;
-    size_t count;
+    const size_t *count; /* its file's constant, which is none to another file's initialiser */
 };
 extern const struct route_group route_groups[];
 extern const size_t route_group_count;
