@@ -342,6 +342,7 @@ static int open_data(struct app *app, struct err *reterr)
     struct ledger_config ledger_cfg;
     int rc;
 
+    channel_set_default_interval((int)option_int(o, "default_interval_min"));
     rc = store_open(&store_cfg, &app->store, reterr);
     if (rc < 0)
         return rc;

@@ -20,6 +20,7 @@ static void read_http_limits(struct http_limits *l, const struct option_set *o)
         .write_timeout_ms = (uint64_t)option_int(o, "http.write_timeout"),
         .min_rate_bytes = (uint64_t)option_int(o, "http.min_rate"),
         .keepalive_requests = (uint64_t)option_int(o, "http.keepalive_requests"),
+        .buffer_bytes = (size_t)option_int(o, "http.buffer_bytes"),
         .connections = (size_t)option_int(o, "http.connections"),
         .connections_per_address = (size_t)option_int(o, "http.connections_per_address"),
     };
