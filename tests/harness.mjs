@@ -1,6 +1,6 @@
 // harness.mjs -- starts the real daemon on a free port with a data directory of its own, and the
 // simulated upstreams. Tests wait on conditions, never on time.
-import { spawn } from 'node:child_process';
+import { spawn, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, dirname } from 'node:path';
@@ -35,7 +35,6 @@ function waitLine(child, pattern, what, ms = 20000) {
     const timer = setTimeout(() => reject(new Error(`${what} did not print ${pattern}: ${text}`)), ms);
     child.stdout.on('data', (d) => {
       text += d;
-      child.out = text;
       const m = pattern.exec(text);
       if (m) {
         clearTimeout(timer);
@@ -49,24 +48,48 @@ function waitLine(child, pattern, what, ms = 20000) {
   });
 }
 
-// options: env, args, dataDir (kept when given), tokens: false leaves the secrets to be generated.
-export async function startDaemon(options = {}) {
-  const dataDir = options.dataDir ?? tempDir();
-  const env = {
+function daemonEnv(options) {
+  return {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
     PORT: '0',
-    DATA_DIR: dataDir,
     GATEHOUSE_WORKERS: '2',
     GATEHOUSE_LISTEN: '127.0.0.1:0',
+    ...(options.dataDir ? { DATA_DIR: options.dataDir } : {}),
     ...(options.tokens === false ? {} : { API_MONITOR_TOKEN_ADMIN: ADMIN_TOKEN, ADMIN_PANEL_PASSWORD: ADMIN_PASSWORD }),
     ...pick(process.env, ['ASAN_OPTIONS', 'UBSAN_OPTIONS', 'TSAN_OPTIONS']),
     ...options.env,
   };
-  const child = spawn(binary, ['serve', ...(options.args ?? [])], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+// The binary with these arguments, to its end: {code, signal, stdout, stderr, ms}. Same options as startDaemon.
+export function runBinary(args, options = {}) {
+  return new Promise((resolve) => {
+    const began = performance.now();
+    const child = spawn(binary, args, { env: daemonEnv(options), cwd: options.cwd, uid: options.uid, stdio: ['ignore', 'pipe', 'pipe'] });
+    const timer = setTimeout(() => child.kill('SIGKILL'), options.ms ?? 20000);
+    const out = { stdout: '', stderr: '' };
+    child.stdout.on('data', (d) => (out.stdout += d));
+    child.stderr.on('data', (d) => (out.stderr += d));
+    child.once('close', (code, signal) => {
+      clearTimeout(timer);
+      resolve({ code, signal, ...out, ms: performance.now() - began });
+    });
+  });
+}
+
+// options: env, args, dataDir (kept when given), tokens: false leaves the secrets to be generated, wrap: a
+// command in front (it must exec), cwd.
+export async function startDaemon(options = {}) {
+  const dataDir = options.dataDir ?? tempDir();
+  const env = daemonEnv({ ...options, dataDir });
+  const command = [...(options.wrap ?? []), binary, 'serve', ...(options.args ?? [])];
+  const child = spawn(command[0], command.slice(1), { env, cwd: options.cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   child.err = '';
   child.stderr.on('data', (d) => (child.err += d));
   const exited = new Promise((r) => child.once('exit', (code, signal) => r({ code, signal })));
+  child.out = '';
+  child.stdout.on('data', (d) => (child.out += d));
   const m = await waitLine(child, options.readyLine ?? /Gatehouse is at\s+(https?:\/\/\S+)[\s\S]*docs\n/, 'gatehouse');
   const url = m[1]?.replace(/\/$/, '').replace('localhost', '127.0.0.1');
   const daemon = {
@@ -202,3 +225,78 @@ export function procStatus(pid, key) {
   return Number(new RegExp(`^${key}:\\s+(\\d+)`, 'm').exec(text)?.[1]);
 }
 
+
+// The answers in raw bytes: [{status, headers, body}], bodies by Content-Length or chunks; HEAD is not known here.
+export function answers(text) {
+  const list = [];
+  while (text.length) {
+    const end = text.indexOf('\r\n\r\n');
+    if (end < 0) throw new Error(`no answer: ${JSON.stringify(text.slice(0, 200))}`);
+    const [line, ...rows] = text.slice(0, end).split('\r\n');
+    const m = /^HTTP\/1\.1 (\d{3}) /.exec(line);
+    if (!m) throw new Error(`no status line: ${JSON.stringify(line)}`);
+    const headers = Object.fromEntries(rows.map((r) => [r.slice(0, r.indexOf(':')).toLowerCase(), r.slice(r.indexOf(':') + 1).trim()]));
+    const length = Number(headers['content-length'] ?? 0);
+    list.push({ status: Number(m[1]), headers, body: text.slice(end + 4, end + 4 + length) });
+    text = text.slice(end + 4 + length);
+  }
+  return list;
+}
+
+// A socket that stays open: send(), text so far, until(pattern), closed.
+export function connect(port, { host = '127.0.0.1', path } = {}) {
+  const socket = path ? net.connect(path) : net.connect(port, host);
+  const c = { socket, text: '', closed: false, send: (bytes) => socket.write(bytes), close: () => socket.destroy() };
+  c.opened = new Promise((r) => { socket.once('connect', () => r(true)); socket.once('close', () => r(false)); });
+  socket.on('data', (d) => (c.text += d.toString('latin1')));
+  socket.on('error', () => {});
+  socket.on('close', () => (c.closed = true));
+  c.until = (pattern, ms) => until(() => pattern.exec(c.text), `${pattern} in ${JSON.stringify(c.text.slice(-300))}`, ms);
+  c.untilClosed = (ms) => until(() => c.closed, `close after ${JSON.stringify(c.text.slice(-300))}`, ms);
+  return c;
+}
+
+// Signs in with the panel's password: the cookie to send.
+export async function login(daemon, password = ADMIN_PASSWORD, headers = {}) {
+  const r = await request(daemon.url, 'POST', '/api/admin/login', { password }, headers);
+  if (r.status !== 200) throw new Error(`login: ${r.status} ${r.text}`);
+  return /api_monitor_admin_session=[0-9a-f]{64}/.exec(r.headers.get('set-cookie'))[0];
+}
+
+// A sample of the text format of Prometheus: {name{labels}: value}; throws on what is not that format.
+export function parseMetrics(text) {
+  const samples = new Map();
+  const types = new Map();
+  for (const line of text.split('\n')) {
+    if (line === '') continue;
+    let m = /^# (HELP|TYPE) ([a-zA-Z_:][\w:]*) (.+)$/.exec(line);
+    if (m) {
+      if (m[1] === 'TYPE') {
+        if (types.has(m[2])) throw new Error(`second TYPE of ${m[2]}`);
+        if (!/^(counter|gauge|histogram|summary|untyped)$/.test(m[3])) throw new Error(line);
+        types.set(m[2], m[3]);
+      }
+      continue;
+    }
+    m = /^([a-zA-Z_:][\w:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\[\\"n])*",?)*\})? (NaN|[+-]?Inf|[+-]?\d[\d.eE+-]*)$/.exec(line);
+    if (!m) throw new Error(`not a sample: ${line}`);
+    const family = types.has(m[1]) ? m[1] : m[1].replace(/_(bucket|sum|count)$/, '');
+    if (!types.has(family)) throw new Error(`no TYPE before ${line}`);
+    const key = m[1] + (m[2] ?? '');
+    if (samples.has(key)) throw new Error(`twice: ${key}`);
+    samples.set(key, Number(m[3].replace('Inf', 'Infinity')));
+  }
+  return { samples, types };
+}
+
+// Processor time of a process in seconds; the command's name is known and has no blank.
+export function cpuSeconds(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+// SQL on a database file, by Python's module: rows as arrays.
+export function sql(file, ...statements) {
+  const script = 'import sqlite3,sys,json\nc=sqlite3.connect("file:"+sys.argv[1]+"?mode=rw",uri=True)\nr=[]\nfor s in sys.argv[2:]:\n  r.append([list(x) for x in c.execute(s).fetchall()])\nc.commit()\nprint(json.dumps(r,default=lambda b:b.hex()))';
+  return JSON.parse(execFileSync('python3', ['-c', script, file, ...statements], { encoding: 'utf8', maxBuffer: 256 << 20 }));
+}
