@@ -5,6 +5,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+/* With a certificate the TCP listeners speak TLS: all of them, or those marked tls:// when some are. */
+static void choose_tls(struct app_listen *l)
+{
+    bool is_marked = false;
+
+    for (size_t i = 0; i < l->spec_count; i++)
+        is_marked |= l->specs[i].is_tls;
+    for (size_t i = 0; !is_marked && i < l->spec_count; i++)
+        l->specs[i].is_tls = l->specs[i].kind == LISTENER_TCP;
+}
+
 /* PORT moves the default listener; a `listen` of one's own is taken as it is. */
 static int read_specs(struct app_listen *l, const struct option_set *o, bool has_tls,
                       struct err *reterr)
@@ -20,15 +31,15 @@ static int read_specs(struct app_listen *l, const struct option_set *o, bool has
         rc = listener_parse(item, spec, reterr);
         if (rc < 0)
             return rc;
-        if (option_origin(o, "listen") == OPTION_DEFAULT) {
+        if (option_origin(o, "listen") == OPTION_DEFAULT)
             spec->port = (uint16_t)option_int(o, "port"); /* 0..65535 by the table */
-            spec->is_tls = has_tls;
-        }
         if (spec->is_tls && !has_tls)
             return err_set(reterr, ERR_SYNTAX, "listen: '%.*s' needs tls.cert and tls.key",
                            STR_ARG(item));
         l->spec_count++;
     }
+    if (has_tls)
+        choose_tls(l);
     return l->spec_count ? 0 : err_set(reterr, ERR_SYNTAX, "listen: no address is given");
 }
 
