@@ -11,7 +11,7 @@ static const char *const outputs[] = {
     "id",           "created_at",    "updated_at",    "last_run_at",       "last_status",
     "last_total",   "last_success",  "last_fail",     "last_log_file",     "last_error",
     "running",      "latest_models", "can_operate",   "last_success_rate", "queued",
-    "last_run_id",  "next_run_at",   "progress",
+    "last_run_id",  "next_run_at",   "progress",      "warnings",
 };
 
 /* What is read of one row: where to, and the channel as it was (masks, values that may stay). */
