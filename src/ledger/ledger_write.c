@@ -41,8 +41,11 @@ static const char state_sql[] =
     "last_log_file=excluded.last_log_file,last_error=excluded.last_error"
     " WHERE last_run_id IS NULL OR last_run_id<=excluded.last_run_id";
 
+struct bound;
+
 struct statements { /* of one batch */
     struct store_stmt *id, *event, *notable, *probe, *run, *state;
+    struct bound *bound; /* of `event` */
 };
 
 static int prepare(struct store_conn *c, struct statements *st, struct err *reterr)
@@ -80,49 +83,82 @@ static void bind_known(struct store_stmt *st, int i, int64_t v)
         store_bind_null(st, i);
 }
 
-static int insert_event(struct store_stmt *st, int64_t row, const struct call_event *e, struct err *reterr)
-{
-    int i = 1;
+/* The columns of an event and what is bound to them: values stay bound from row to row, and most
+ * are the same again, so only changes are bound. Texts are bound anew unless both are absent. */
+#define EVENT_COLUMNS 38u
 
-    store_bind_i64(st, i++, row);
-    store_bind_blob(st, i++, e->id.bytes, sizeof(e->id.bytes));
-    store_bind_i64(st, i++, e->ended_utc_ms);
-    store_bind_i64(st, i++, e->origin);
-    store_bind_i64(st, i++, e->kind);
-    store_bind_i64(st, i++, e->site);
-    bind_text(st, i++, e->source);
-    bind_text(st, i++, e->provider);
-    bind_text(st, i++, e->group);
-    bind_text(st, i++, e->user);
-    store_bind_i64(st, i++, e->key_id);
-    store_bind_i64(st, i++, e->channel_id);
-    bind_text(st, i++, e->model);
-    bind_text(st, i++, e->served_model);
-    store_bind_i64(st, i++, e->protocol);
-    store_bind_i64(st, i++, e->outcome);
-    store_bind_i64(st, i++, e->http_status);
-    store_bind_i64(st, i++, e->is_stream);
-    store_bind_i64(st, i++, e->duration_us);
-    store_bind_i64(st, i++, e->ttft_us);
-    store_bind_i64(st, i++, e->usage.input);
-    store_bind_i64(st, i++, e->usage.cache_read);
-    store_bind_i64(st, i++, e->usage.cache_write_5m);
-    store_bind_i64(st, i++, e->usage.cache_write_1h);
-    store_bind_i64(st, i++, e->usage.output);
-    store_bind_i64(st, i++, e->usage.reasoning);
-    store_bind_i64(st, i++, e->usage.unsplit);
-    store_bind_i64(st, i++, e->cost_nano_usd);
-    store_bind_i64(st, i++, e->charge_units);
-    store_bind_i64(st, i++, e->usage_source);
-    store_bind_i64(st, i++, e->cost_source);
-    store_bind_i64(st, i++, e->price_version);
-    bind_text(st, i++, e->request_id);
-    bind_text(st, i++, e->upstream_request_id);
-    bind_text(st, i++, e->command);
-    bind_text(st, i++, e->error_class);
-    bind_text(st, i++, e->error_text);
-    store_bind_i64(st, i, e->attempts);
-    return store_run(st, reterr);
+struct bound {
+    struct store_stmt *st;
+    int at; /* column bound last, from 1 */
+    bool is_known[EVENT_COLUMNS + 1];
+    int64_t value[EVENT_COLUMNS + 1]; /* of a text: is there one */
+};
+
+static void event_i64(struct bound *b, int64_t v)
+{
+    int i = ++b->at;
+
+    if (b->is_known[i] && b->value[i] == v)
+        return;
+    store_bind_i64(b->st, i, v);
+    b->is_known[i] = true;
+    b->value[i] = v;
+}
+
+static void event_text(struct bound *b, struct str s)
+{
+    int i = ++b->at;
+
+    if (s.len == 0 && b->is_known[i] && b->value[i] == 0)
+        return;
+    bind_text(b->st, i, s);
+    b->is_known[i] = true;
+    b->value[i] = s.len > 0;
+}
+
+static int insert_event(struct bound *b, int64_t row, const struct call_event *e, struct err *reterr)
+{
+    b->at = 0;
+    event_i64(b, row);
+    store_bind_blob(b->st, ++b->at, e->id.bytes, sizeof(e->id.bytes));
+    event_i64(b, e->ended_utc_ms);
+    event_i64(b, e->origin);
+    event_i64(b, e->kind);
+    event_i64(b, e->site);
+    event_text(b, e->source);
+    event_text(b, e->provider);
+    event_text(b, e->group);
+    event_text(b, e->user);
+    event_i64(b, e->key_id);
+    event_i64(b, e->channel_id);
+    event_text(b, e->model);
+    event_text(b, e->served_model);
+    event_i64(b, e->protocol);
+    event_i64(b, e->outcome);
+    event_i64(b, e->http_status);
+    event_i64(b, e->is_stream);
+    event_i64(b, e->duration_us);
+    event_i64(b, e->ttft_us);
+    event_i64(b, e->usage.input);
+    event_i64(b, e->usage.cache_read);
+    event_i64(b, e->usage.cache_write_5m);
+    event_i64(b, e->usage.cache_write_1h);
+    event_i64(b, e->usage.output);
+    event_i64(b, e->usage.reasoning);
+    event_i64(b, e->usage.unsplit);
+    event_i64(b, e->cost_nano_usd);
+    event_i64(b, e->charge_units);
+    event_i64(b, e->usage_source);
+    event_i64(b, e->cost_source);
+    event_i64(b, e->price_version);
+    event_text(b, e->request_id);
+    event_text(b, e->upstream_request_id);
+    event_text(b, e->command);
+    event_text(b, e->error_class);
+    event_text(b, e->error_text);
+    event_i64(b, e->attempts);
+    assert(b->at == (int)EVENT_COLUMNS);
+    return store_step(b->st, reterr);
 }
 
 static bool is_notable(const struct call_event *e)
@@ -239,12 +275,12 @@ static int insert_call(struct ledger_writer *w, const struct statements *st, str
     call_event_clamp(e);
     store_bind_blob(st->id, 1, e->id.bytes, sizeof(e->id.bytes));
     store_bind_i64(st->id, 2, row);
-    rc = store_run(st->id, reterr);
+    rc = store_step(st->id, reterr);
     if (rc < 0 || store_changes(c) == 0)
         return rc;
     w->next_row++;
     *ret_new = true;
-    rc = insert_event(st->event, row, e, reterr);
+    rc = insert_event(st->bound, row, e, reterr);
     if (rc == 0 && is_notable(e))
         rc = insert_notable(st->notable, row, e, reterr);
     if (rc == 0)
@@ -279,11 +315,13 @@ static int insert_record(struct ledger_writer *w, const struct statements *st, s
 int ledger_write(struct ledger_writer *w, struct store_conn *c, const struct ledger_batch *b,
                  struct ledger_written *ret, struct err *reterr)
 {
-    struct statements st;
+    struct bound bound = {0};
+    struct statements st = {.bound = &bound};
     struct str queued;
     size_t at = 0;
     int rc = prepare(c, &st, reterr);
 
+    bound.st = st.event;
     *ret = (struct ledger_written){0};
     while (rc == 0 && ledger_batch_next(b, &at, &queued)) {
         struct ledger_record *r = &w->records[ret->count];
@@ -295,6 +333,10 @@ int ledger_write(struct ledger_writer *w, struct store_conn *c, const struct led
         r->seq = ledger_queued_number(queued);
         rc = insert_record(w, &st, c, r, ret, reterr);
     }
+    if (st.id)
+        store_reset(st.id); /* what they have bound dies with the batch */
+    if (st.event)
+        store_reset(st.event);
     return rc == 0 ? rollup_flush(w->rollup, c, reterr) : rc;
 }
 

@@ -6,6 +6,8 @@
 #include "base/base.h"
 #include "base/str.h"
 
+#include <endian.h>
+
 struct pack_in {
     const uint8_t *p, *end;
     bool is_bad;
@@ -13,8 +15,9 @@ struct pack_in {
 
 static inline uint8_t *pack_uint(uint8_t *p, uint64_t v, unsigned bytes)
 {
-    for (unsigned i = 0; i < bytes; i++)
-        p[i] = (uint8_t)(v >> (8 * i)); /* low byte wanted */
+    uint64_t le = htole64(v);
+
+    memcpy(p, &le, bytes); /* `bytes` is a constant of 8 at most at every call */
     return p + bytes;
 }
 
@@ -67,11 +70,11 @@ static inline const uint8_t *pack_take(struct pack_in *in, size_t n)
 static inline uint64_t pack_get(struct pack_in *in, unsigned bytes)
 {
     const uint8_t *p = pack_take(in, bytes);
-    uint64_t v = 0;
+    uint64_t le = 0;
 
-    for (unsigned i = 0; p && i < bytes; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
+    if (p)
+        memcpy(&le, p, bytes);
+    return le64toh(le);
 }
 
 static inline int64_t pack_get_i64(struct pack_in *in)

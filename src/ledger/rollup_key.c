@@ -8,10 +8,13 @@
 #define CACHE_MAX  32768u /* entries a family; beyond it the cache starts anew */
 #define DAYS_MAX   12u    /* (family, day, origin) counters in use at once */
 #define KEY_BYTES  (2 + 3 * 8 + 4 * (2 + CALL_TEXT_MAX))
+#define RECENT_MAX 512u  /* a power of two */
 
 struct key_entry {
     int64_t id;      /* 0 = no key row yet */
     int64_t days[2]; /* that this combination is counted in, newest use first */
+    size_t len;
+    uint8_t key[];
 };
 
 struct day_count {
@@ -25,6 +28,7 @@ struct day_count {
 
 struct rollup_keys {
     struct map *cache[ROLLUP_FAMILIES]; /* combination -> struct key_entry */
+    struct key_entry *recent[ROLLUP_FAMILIES][RECENT_MAX]; /* of the cache, by a quick hash; NULL = none */
     struct day_count days[DAYS_MAX];
     uint64_t tick;
     unsigned day_max, ingest_max;
@@ -92,6 +96,7 @@ static void forget_family(struct rollup_keys *k, unsigned family)
 {
     map_free(k->cache[family], xfree);
     k->cache[family] = map_new();
+    memset(k->recent[family], 0, sizeof(k->recent[family]));
 }
 
 void rollup_key_trim(struct rollup_keys *k)
@@ -113,7 +118,9 @@ void rollup_key_forget(struct rollup_keys *k)
 /* Key columns are NOT NULL: an absent text is the empty one. */
 static struct str text(struct str s)
 {
-    return s.len > 0 ? str_cut_utf8(s, CALL_TEXT_MAX) : STR("");
+    if (s.len == 0)
+        return STR("");
+    return LIKELY(s.len <= CALL_TEXT_MAX) ? s : str_cut_utf8(s, CALL_TEXT_MAX);
 }
 
 static struct str key_bytes(enum rollup_family family, const struct call_event *e,
@@ -268,19 +275,49 @@ static void note_day(struct key_entry *entry, int64_t day)
     entry->days[0] = day;
 }
 
+/* Quick and guessable: who makes collisions only loses the short cut. */
+static size_t quick_hash(struct str key)
+{
+    uint64_t h = key.len, word;
+    size_t i = 0;
+
+    for (; i + sizeof(word) <= key.len; i += sizeof(word)) {
+        memcpy(&word, key.ptr + i, sizeof(word));
+        h = (h ^ word) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 32;
+    }
+    word = 0;
+    memcpy(&word, key.ptr + i, key.len - i);
+    h = (h ^ word) * 0x9e3779b97f4a7c15u;
+    return (size_t)(h >> 40) % RECENT_MAX;
+}
+
+static struct key_entry *entry_new(struct str key, int64_t id)
+{
+    struct key_entry *entry = xcalloc(1, sizeof(*entry) + key.len);
+
+    entry->id = id;
+    entry->len = key.len;
+    memcpy(entry->key, key.ptr, key.len);
+    return entry;
+}
+
 /* Cache entry of the combination, its id read from the store at first sight. */
 static int entry_get(struct rollup_keys *k, struct store_conn *c, enum rollup_family family,
                      const struct call_event *e, struct key_entry **ret, struct err *reterr)
 {
     uint8_t bytes[KEY_BYTES];
     struct str key = key_bytes(family, e, bytes);
-    struct key_entry *entry = map_get(k->cache[family], key);
+    struct key_entry **recent = &k->recent[family][quick_hash(key)];
+    struct key_entry *entry = *recent;
     struct store_stmt *st;
     int64_t id = 0;
     int rc;
 
+    if (!entry || entry->len != key.len || memcmp(entry->key, key.ptr, key.len) != 0)
+        entry = map_get(k->cache[family], key);
     if (entry) {
-        *ret = entry;
+        *ret = *recent = entry;
         return 0;
     }
     rc = store_prepare(c, select_sql[family], &st, reterr);
@@ -290,10 +327,9 @@ static int entry_get(struct rollup_keys *k, struct store_conn *c, enum rollup_fa
     rc = first_i64(st, &id, reterr);
     if (rc < 0)
         return rc;
-    entry = xcalloc(1, sizeof(*entry));
-    entry->id = id;
+    entry = entry_new(key, id);
     map_set(k->cache[family], key, entry);
-    *ret = entry;
+    *ret = *recent = entry;
     return 0;
 }
 
