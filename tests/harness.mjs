@@ -41,6 +41,10 @@ function waitLine(child, pattern, what, ms = 20000) {
         resolve(m);
       }
     });
+    child.once('error', (e) => {
+      clearTimeout(timer);
+      reject(e);
+    });
     child.once('exit', (code, signal) => {
       clearTimeout(timer);
       reject(new Error(`${what} ended early (${code ?? signal}): ${text}${child.err ?? ''}`));
@@ -71,6 +75,7 @@ export function runBinary(args, options = {}) {
     const out = { stdout: '', stderr: '' };
     child.stdout.on('data', (d) => (out.stdout += d));
     child.stderr.on('data', (d) => (out.stderr += d));
+    child.once('error', (e) => resolve({ code: null, signal: null, stdout: '', stderr: String(e), ms: 0 }));
     child.once('close', (code, signal) => {
       clearTimeout(timer);
       resolve({ code, signal, ...out, ms: performance.now() - began });
@@ -299,4 +304,14 @@ export function cpuSeconds(pid) {
 export function sql(file, ...statements) {
   const script = 'import sqlite3,sys,json\nc=sqlite3.connect("file:"+sys.argv[1]+"?mode=rw",uri=True)\nr=[]\nfor s in sys.argv[2:]:\n  r.append([list(x) for x in c.execute(s).fetchall()])\nc.commit()\nprint(json.dumps(r,default=lambda b:b.hex()))';
   return JSON.parse(execFileSync('python3', ['-c', script, file, ...statements], { encoding: 'utf8', maxBuffer: 256 << 20 }));
+}
+
+// A port nobody listens on now.
+export function closedPort() {
+  return new Promise((resolve) => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
 }
