@@ -11,7 +11,7 @@ function Model({ m }: { m: ModelStatus }) {
     <li class="grid grid-cols-[14px_minmax(0,1fr)_auto] items-center gap-x-3 gap-y-1 border-t border-line px-5 py-2.5 first:border-0 md:grid-cols-[14px_minmax(0,1fr)_186px_90px]">
       <Shape state={m.success ? 'ok' : 'down'} />
       <span class="min-w-0">
-        <span class="block truncate font-medium" title={m.model}>{m.model}</span>
+        <bdi class="block truncate font-medium" title={m.model}>{m.model}</bdi>
         {m.error && <span class="block text-[12px]/[16px] break-words text-down-text">{m.error}</span>}
       </span>
       <span class="hidden md:block"><Strip points={m.history} name={m.model} /></span>
@@ -88,7 +88,7 @@ export function Channel({ id }: { id: number }) {
       <p class="mb-2"><a class="text-[13px]/[18px] text-accent" {...link('/')}>← Channels</a></p>
       <div class="mb-5 flex flex-wrap items-start justify-between gap-3">
         <div class="min-w-0">
-          <h1 class="flex flex-wrap items-center gap-3 text-[20px]/[28px] font-semibold"><span class="break-all">{t.name}</span> <Pill state={stateOf(t)} /></h1>
+          <h1 class="flex flex-wrap items-center gap-3 text-[20px]/[28px] font-semibold"><bdi class="break-all">{t.name}</bdi> <Pill state={stateOf(t)} /></h1>
           <p class="mt-1 font-mono text-[12px]/[16px] break-all text-text3">{t.base_url}</p>
         </div>
         <Actions t={t} />

@@ -37,16 +37,16 @@ function Row({ t }: { t: Target }) {
   const bad = state === 'down' || state === 'warn';
   return (
     <li class="border-t border-line first:border-0">
-      <a {...link(`/channels/${t.id}`)} class="grid grid-cols-[14px_1fr_auto] items-center gap-x-3 gap-y-1 px-5 py-3 hover:bg-hover md:grid-cols-[14px_minmax(0,1fr)_186px_72px_64px_84px]">
+      <a {...link(`/channels/${t.id}`)} class="grid grid-cols-[14px_1fr_auto] items-center gap-x-3 gap-y-1 px-5 py-3 hover:bg-hover md:grid-cols-[14px_minmax(0,1fr)_186px_72px_64px_112px]">
         <Shape state={state} />
         <span class="min-w-0">
-          <span class="block truncate font-medium" title={t.name}>{t.name}</span>
+          <bdi class="block truncate font-medium" title={t.name}>{t.name}</bdi>
           <span class={`block truncate text-[12px]/[16px] ${bad ? (state === 'down' ? 'text-down-text' : 'text-warn-text') : 'text-text3'}`} title={reason(t)}>{reason(t)}</span>
         </span>
         <span class="hidden md:block"><Strip points={together(t)} name={t.name} /></span>
         <span class="hidden text-right md:block">{t.last_success_rate === null ? '–' : formatPercent(t.last_success_rate)}</span>
         <span class="text-right">{t.last_total === null ? '–' : `${t.last_success}/${t.last_total}`}</span>
-        <span class="hidden text-right text-text3 md:block">{t.running ? 'now' : t.last_run_at ? formatTime(t.last_run_at) : 'never'}</span>
+        <span class="hidden text-right whitespace-nowrap text-text3 md:block">{t.running ? 'now' : t.last_run_at ? formatTime(t.last_run_at) : 'never'}</span>
       </a>
     </li>
   );
@@ -81,7 +81,7 @@ export function Channels() {
       )}
       {list && list.length > 0 && (
         <section class="card overflow-hidden" aria-label="Channels, worst first">
-          <div class="hidden grid-cols-[14px_minmax(0,1fr)_186px_72px_64px_84px] gap-x-3 border-b border-line px-5 py-2 text-[12px]/[16px] text-text3 md:grid">
+          <div class="hidden grid-cols-[14px_minmax(0,1fr)_186px_72px_64px_112px] gap-x-3 border-b border-line px-5 py-2 text-[12px]/[16px] text-text3 md:grid">
             <span /><span>Channel, worst first</span><span>Last 30 checks</span><span class="text-right">Success</span><span class="text-right">Models</span><span class="text-right">Checked</span>
           </div>
           <ul>{sorted.value.map((t) => <Row key={t.id} t={t} />)}</ul>
