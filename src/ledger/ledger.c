@@ -251,6 +251,17 @@ static bool has_news(struct ledger *l)
     return false;
 }
 
+/* The number that is handed over last before the batch is full. Counted from what was taken, not
+ * from what was assigned: of that, some is still on its way. */
+static uint64_t filling_number(struct ledger *l)
+{
+    uint64_t taken = atomic_load(&l->spool.put_total);
+
+    for (unsigned i = 0, count = atomic_load(&l->producer_count); i < count; i++)
+        taken += l->producers[i]->got;
+    return taken + (LEDGER_BATCH_ROWS - l->batch.count);
+}
+
 /* Until `until_ms`, the number `wake_at`, or something urgent; with LEDGER_AWAKE nothing wakes but
  * the end. */
 static void sleep_until(struct ledger *l, mono_ms until_ms, uint64_t wake_at)
@@ -283,7 +294,7 @@ static void doze(struct ledger *l, mono_ms now)
     if (ledger_batch_is_full(&l->batch))
         wake_at = LEDGER_AWAKE; /* nothing can be taken */
     else if (l->batch.count > 0)
-        wake_at = atomic_load(&l->seq_assigned) + (LEDGER_BATCH_ROWS - l->batch.count);
+        wake_at = filling_number(l);
     sleep_until(l, until, wake_at);
 }
 

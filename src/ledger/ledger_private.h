@@ -27,7 +27,7 @@
 #define LEDGER_OVERFLOW_BYTES (4u << 20) /* memory behind a full ring, per producer */
 #define LEDGER_PRODUCERS_MAX  256u
 #define LEDGER_HEAD           9u /* bytes before the record in a ring */
-#define LEDGER_FLAG_AWAITED   1u
+#define LEDGER_FLAG_AWAITED   1
 
 static_assert(LEDGER_BATCH_ROWS <= ROLLUP_BATCH_MAX, "one flush a batch");
 
@@ -54,6 +54,7 @@ struct ledger_spool {
     uint64_t *unsettled; /* numbers appended and not yet synced */
     size_t unsettled_count, unsettled_cap;
     _Atomic uint64_t pending, bytes, unsynced; /* for anyone */
+    _Atomic uint64_t put_total;                /* numbers given to producers' records */
 };
 void ledger_spool_init(struct ledger_spool *s, const char *data_dir, uint64_t max_bytes);
 void ledger_spool_release(struct ledger_spool *s);

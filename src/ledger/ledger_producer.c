@@ -98,7 +98,7 @@ static uint64_t place(struct ledger_producer *p, bool *ret_is_urgent)
     if (!is_overflowing && ring_has_room(p, queued.len)) {
         number = take_number(p);
         if (ring_push(p->ring, queued.ptr, queued.len) < 0)
-            assert(!"the ring had room");
+            abort(); /* it had room, and only we fill it */
         atomic_fetch_add(&p->puts, 1); /* ordered before ledger_wake() reads wake_at */
         return number;
     }
@@ -174,7 +174,7 @@ bool ledger_batch_add(struct ledger_batch *b, struct str queued, mono_ms now, un
     buf_put(&b->bytes, queued);
     if (b->count++ == 0)
         b->due_ms = now + commit_ms;
-    if (queued.ptr[LEDGER_HEAD - 1] & LEDGER_FLAG_AWAITED)
+    if (queued.ptr[LEDGER_HEAD - 1] == LEDGER_FLAG_AWAITED)
         b->due_ms = MIN(b->due_ms, now + LEDGER_AWAITED_MS);
     return true;
 }

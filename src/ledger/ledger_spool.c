@@ -84,6 +84,7 @@ int ledger_spool_put(struct ledger_spool *s, struct str record, _Atomic uint64_t
     if (rc == 0) {
         *ret_number = atomic_fetch_add(assigned, 1) + 1;
         remember(s, *ret_number);
+        atomic_fetch_add(&s->put_total, 1);
     }
     publish(s);
     pthread_mutex_unlock(&s->lock);
