@@ -30,8 +30,7 @@
 const struct option_row option_rows[] = {
     /* Where it listens and what it keeps. */
     ROW("listen", OPTION_LIST, .deflt = "0.0.0.0:8081", .min = 1, .max = 64,
-        .help = "Addresses to serve on: host:port, [v6]:port or unix:/path; tls:// in front picks those that "
-                "speak TLS, else all but unix do once tls.cert is set."),
+        .help = "Addresses to serve on: host:port, [v6]:port or unix:/path; tls:// in front: with TLS only."),
     ROW("port", OPTION_INT, .env = "PORT", .deflt = "8081", .min = 0, .max = 65535,
         .flags = OPTION_ENV_LOW,
         .help = "Port of the default listen address; 0 lets the system choose one."),
