@@ -26,15 +26,6 @@ struct prober_config {
     unsigned manual_parallel;      /* manual runs that start at once, 32; beyond they queue */
 };
 
-/* Live news for api/live, on the control loop. Texts borrowed. */
-enum prober_news_kind { PROBER_RUN_STARTED, PROBER_RUN_ENDED };
-struct prober_news {
-    enum prober_news_kind kind;
-    int64_t channel_id, run_id;
-    const char *channel_name;
-};
-typedef void (*prober_fn)(void *ctx, const struct prober_news *n);
-
 MUST_USE int prober_new(const struct prober_config *cfg, struct prober **ret, struct err *reterr);
 /* First scan at once; interrupted runs of an earlier process are ended as `interrupted` and due. */
 void prober_start(struct prober *p);
@@ -42,7 +33,9 @@ void prober_start(struct prober *p);
 void prober_stop(struct prober *p, uint64_t grace_ms, void (*done)(void *ctx), void *ctx);
 void prober_free(struct prober *p);
 
-/* Any thread. Result on reply_loop: rc 0 started or queued (*is_queued), ERR_CONFLICT running, ERR_NOTFOUND. */
+/* Any thread. Result on reply_loop: rc 0 started or queued (is_queued), ERR_CONFLICT running,
+ * ERR_NOTFOUND no such channel (cancel: nothing to cancel), ERR_CANCELLED: we are stopping. run_id is
+ * the run's also while it waits. */
 struct prober_ask {
     struct loop_msg msg;
     struct prober *prober;
