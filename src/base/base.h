@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/param.h> /* its MIN and MAX, which evaluate twice: uv.h would bring them behind ours */
 #include <sys/types.h>
 #include <time.h>
 
@@ -40,18 +41,19 @@
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-#define MIN(a, b)                                                                                  \
+#undef MIN
+#undef MAX
+/* Names of their own for each use, so that one may stand inside another. */
+#define MIN(a, b) PICK_ONE_(a, <, b, __COUNTER__)
+#define MAX(a, b) PICK_ONE_(a, >, b, __COUNTER__)
+#define PICK_ONE_(a, op, b, n)                                                                     \
     ({                                                                                             \
-        __typeof__(a) min_a_ = (a);                                                                \
-        __typeof__(b) min_b_ = (b);                                                                \
-        min_a_ < min_b_ ? min_a_ : min_b_;                                                         \
+        __typeof__(a) PICK_NAME_(pick_a_, n) = (a);                                                \
+        __typeof__(b) PICK_NAME_(pick_b_, n) = (b);                                                \
+        PICK_NAME_(pick_a_, n) op PICK_NAME_(pick_b_, n) ? PICK_NAME_(pick_a_, n)                  \
+                                                         : PICK_NAME_(pick_b_, n);                 \
     })
-#define MAX(a, b)                                                                                  \
-    ({                                                                                             \
-        __typeof__(a) max_a_ = (a);                                                                \
-        __typeof__(b) max_b_ = (b);                                                                \
-        max_a_ > max_b_ ? max_a_ : max_b_;                                                         \
-    })
+#define PICK_NAME_(name, n) name##n
 
 /* Units that a name alone would not keep apart. */
 typedef uint64_t mono_ms;  /* CLOCK_MONOTONIC; timers, deadlines */
