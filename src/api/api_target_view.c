@@ -233,7 +233,8 @@ static void write_last(struct json_out *j, const struct api_target_frame *f,
 static void write_progress(struct json_out *j, const struct api_target_frame *f,
                            const struct channel *ch, const struct board_view *v)
 {
-    json_out_kbool(j, "running", api_target_view_is_running(f, ch->id));
+    /* Until the run's rows can be read: a script that sees false reads them next. */
+    json_out_kbool(j, "running", api_target_view_is_running(f, ch->id) || (v && v->running_run_id > 0));
     json_out_kbool(j, "queued", api_target_view_is_queued(f, ch->id));
     json_out_key(j, "progress");
     if (!v || v->running_run_id == 0) {
