@@ -14,6 +14,7 @@
 
 #include <dirent.h>
 #include <semaphore.h>
+#include <sys/stat.h>
 
 #define WAIT_S 30
 
@@ -708,6 +709,72 @@ static void test_prober__a_graceful_stop_lets_runs_end(void **state)
     assert_string_equal(last_ended()->channel_status, "healthy");
 }
 
+/* A change meanwhile concerns the next run. */
+static int rename_channel(struct catalog_tx *tx, void *ctx, struct err *reterr)
+{
+    struct channel *ch = NULL;
+    int rc = catalog_channel_load(tx, 1, &ch, reterr);
+
+    if (rc < 0)
+        return rc;
+    xfree(ch->name);
+    ch->name = xstrdup("renamed");
+    ch->enabled = false;
+    rc = catalog_channel_update(tx, ch, reterr);
+    channel_free(ch);
+    return rc;
+}
+
+static void test_prober__a_run_keeps_the_channel_it_began_with(void **state)
+{
+    char line[8192];
+    struct err e;
+
+    insert(new_channel("relay"));
+    f->models = "{\"data\":[{\"id\":\"hold\"}]}";
+    start_house(2, 32);
+    wait_until(one_is_held, "the probe");
+    assert_int_equal(catalog_apply(f->catalog, rename_channel, NULL, &e), 0);
+    open_gate();
+    wait_until(one_ended, "the run, though it was switched off");
+    assert_int_equal(lines_of(last_ended()->log_file, line, sizeof(line)), 1);
+    assert_non_null(strstr(line, "\"target_name\":\"relay\""));
+    assert_int_equal(ask(prober_run_now, 1, NULL, NULL), 0);
+    wait_until(two_ended, "the next run");
+    assert_int_equal(lines_of(last_ended()->log_file, line, sizeof(line)), 1);
+    assert_non_null(strstr(line, "\"target_name\":\"renamed\""));
+}
+
+static void on_cleanup(struct loop_msg *m)
+{
+    prober_set_log_cleanup(f->prober, true, 1);
+}
+
+static void test_prober__old_logs_go_when_the_setting_says_so(void **state)
+{
+    static struct loop_msg msg;
+    struct channel *ch = new_channel("relay");
+    char path[128];
+    FILE *big;
+
+    ch->enabled = false;
+    insert(ch);
+    start_house(2, 32);
+    snprintf(path, sizeof(path), "%s/logs/target_9_20200101_000000.jsonl", f->dir);
+    big = fopen(path, "we");
+    assert_non_null(big);
+    assert_int_equal(ftruncate(fileno(big), 2 << 20), 0);
+    assert_int_equal(futimens(fileno(big), (struct timespec[2]){{.tv_sec = 1}, {.tv_sec = 1}}), 0);
+    fclose(big);
+    assert_int_equal(ask(prober_run_now, 1, NULL, NULL), 0);
+    wait_until(one_ended, "the run");
+    assert_int_equal(access(path, F_OK), 0); /* switched off until told */
+    loop_post(f->loop, &msg, on_cleanup);
+    while (access(path, F_OK) == 0)
+        sched_yield();
+    assert_int_equal(access(last_ended()->log_file, F_OK), 0);
+}
+
 struct waiting_models {
     struct prober_models_ask ask;
     sem_t done;
@@ -775,6 +842,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_prober__a_recent_run_is_not_repeated_at_start, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_prober__a_graceful_stop_lets_runs_end, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_prober__a_run_keeps_the_channel_it_began_with, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_prober__old_logs_go_when_the_setting_says_so, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_prober__models_of_an_upstream_for_the_picker, set_up,
                                         tear_down),
