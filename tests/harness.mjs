@@ -6,12 +6,26 @@ import { tmpdir } from 'node:os';
 import { join, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import net from 'node:net';
+import { after } from 'node:test';
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 export const binary = process.env.GATEHOUSE_BIN ?? join(root, 'build', 'gatehouse');
 export const simBinary = process.env.LLM_SIM_BIN ?? join(root, 'build', 'tools', 'llm-sim', 'llm-sim');
 export const ADMIN_TOKEN = 'amtk-test-0123456789abcdef';
 export const ADMIN_PASSWORD = 'correct horse battery';
+
+// What a failed test left running would keep the file from ending.
+const children = new Set();
+function track(child) {
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  return child;
+}
+function killAll() {
+  for (const child of children) child.kill('SIGKILL');
+}
+after(killAll);
+process.on('exit', killAll);
 
 export function tempDir(name = 'gatehouse') {
   return mkdtempSync(join(tmpdir(), `${name}-`));
@@ -89,7 +103,7 @@ export async function startDaemon(options = {}) {
   const dataDir = options.dataDir ?? tempDir();
   const env = daemonEnv({ ...options, dataDir });
   const command = [...(options.wrap ?? []), binary, 'serve', ...(options.args ?? [])];
-  const child = spawn(command[0], command.slice(1), { env, cwd: options.cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = track(spawn(command[0], command.slice(1), { env, cwd: options.cwd, stdio: ['ignore', 'pipe', 'pipe'] }));
   child.err = '';
   child.stderr.on('data', (d) => (child.err += d));
   const exited = new Promise((r) => child.once('exit', (code, signal) => r({ code, signal })));
@@ -184,7 +198,7 @@ export async function openEvents(url, path, headers = {}) {
 
 // Our scripted upstream; see tools/llm-sim/README.md for behaviours.
 export async function startSim(args = []) {
-  const child = spawn(simBinary, ['--port', '0', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = track(spawn(simBinary, ['--port', '0', ...args], { stdio: ['ignore', 'pipe', 'pipe'] }));
   child.err = '';
   child.stderr.on('data', (d) => (child.err += d));
   const m = await waitLine(child, /listening 127\.0\.0\.1:(\d+)/, 'llm-sim');
