@@ -296,6 +296,7 @@ static void process_setup(void)
 
     umask(0077);
     prctl(PR_SET_DUMPABLE, 0); /* no core holds a key; no ptrace by the same user */
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
         lim.rlim_cur = lim.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &lim); /* lower is survived: accept stops at the limit */

@@ -112,7 +112,7 @@ static bool read_secret(struct patch *p, size_t i, const json_t *v)
     size_t chars = str_count_chars(text);
     char origin[128];
 
-    if (s->type == SETTING_PASSWORD && text.len == 0)
+    if (s->type == SETTING_PASSWORD && (text.len == 0 || secret_equal(option_text(o, s->option), text)))
         return false;
     if (s->type == SETTING_SECRET && same_secret(p->call, s, text))
         return false;
@@ -317,11 +317,12 @@ static const char *type_name(enum option_type t)
 
 static void write_value(struct api_call *c, struct json_out *j, const struct option_row *row)
 {
-    struct str v = settings_value(c->api->cfg.options, c->snapshot, row->name);
     char shown[SECRET_MASK_SIZE];
 
     if (row->type == OPTION_SECRET) {
-        secret_mask(option_text(c->api->cfg.options, row->name), shown);
+        auth_secret_shown(c->api->auth, c->snapshot, row->name, shown); /* stored ones too */
+        if (shown[0] == '\0')
+            secret_mask(option_text(c->api->cfg.options, row->name), shown);
         json_out_cstr(j, shown);
     } else if (row->type == OPTION_LIST) {
         struct str item;
@@ -331,7 +332,7 @@ static void write_value(struct api_call *c, struct json_out *j, const struct opt
             json_out_str(j, item);
         json_out_end(j);
     } else {
-        json_out_str(j, v);
+        json_out_str(j, settings_value(c->api->cfg.options, c->snapshot, row->name));
     }
 }
 

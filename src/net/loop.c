@@ -361,7 +361,8 @@ void loop_run(struct loop *l)
     sigaddset(&pipe_signal, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
     current = l;
-    pthread_setname_np(pthread_self(), l->name);
+    if (gettid() != getpid()) /* the first thread's name is the process's in ps and top */
+        pthread_setname_np(pthread_self(), l->name);
     uv_update_time(&l->uv);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     run_mail(l); /* what came with the last turn: its senders wait for it */
