@@ -227,7 +227,6 @@ static bool set_fixed_options(struct curl_call *call)
     SET(CURLOPT_HTTP09_ALLOWED, 0L);
     SET(CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(CURLOPT_BUFFERSIZE, 16384L);
     SET(CURLOPT_USERAGENT, "gatehouse/" GATEHOUSE_VERSION);
     SET(CURLOPT_NOPROXY, ""); /* neither no_proxy of the environment */
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -284,6 +283,8 @@ void curl_call_prepare(struct curl_call *call, const struct curl_request *r)
     call->easy = c->idle_count > 0 ? c->idle[--c->idle_count] : curl_easy_init();
     if (!call->easy)
         abort(); /* as xmalloc() */
-    if (!set_fixed_options(call) || !set_request_options(call, r))
+    if (!set_fixed_options(call) || !set_request_options(call, r)) {
         (void)refuse(call, "the request cannot be expressed");
+        curl_easy_cleanup(TAKE(call->easy)); /* an odd handle serves nobody after us */
+    }
 }
