@@ -16,7 +16,7 @@ export const ADMIN_PASSWORD = 'correct horse battery';
 
 // What a failed test left running would keep the file from ending.
 const children = new Set();
-function track(child) {
+export function track(child) {
   children.add(child);
   child.once('exit', () => children.delete(child));
   return child;

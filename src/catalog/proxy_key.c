@@ -152,8 +152,9 @@ static int read_text(const json_t *obj, const char *name, size_t min, size_t max
         return err_set_field(reterr, json_is_string(v) ? ERR_RANGE : ERR_SYNTAX, name,
                              min > 0 ? "%s must be 1-%zu chars" : "%s must be <= %zu chars", name,
                              max);
-    if (str_find(s, '\0') >= 0)
-        return err_set_field(reterr, ERR_SYNTAX, name, "%s must not contain NUL characters", name);
+    if (str_has_control(s))
+        return err_set_field(reterr, ERR_SYNTAX, name, "%s must not contain control characters",
+                             name);
     xfree(*ret);
     *ret = str_dup(s);
     return 0;
@@ -224,14 +225,35 @@ static int read_models(struct proxy_key *k, const json_t *v, struct err *reterr)
     return 0;
 }
 
+/* A slip in the name of a restriction must not make a key without it. */
+static int check_names(const json_t *obj, struct err *reterr)
+{
+    static const char *const known[] = {"name", "description", "allowed_models",
+                                        "allowed_target_ids"};
+    void *it = json_object_iter((json_t *)(uintptr_t)obj); /* only read */
+
+    for (; it; it = json_object_iter_next((json_t *)(uintptr_t)obj, it)) {
+        const char *name = json_object_iter_key(it);
+        bool is_known = false;
+
+        for (size_t i = 0; i < ARRAY_LEN(known); i++)
+            is_known |= strcmp(name, known[i]) == 0;
+        if (!is_known)
+            return err_set_field(reterr, ERR_SYNTAX, name, "unknown field '%s'", name);
+    }
+    return 0;
+}
+
 int proxy_key_from_json(struct proxy_key *k, const json_t *obj, struct err *reterr)
 {
     if (!json_is_object(obj) && !json_is_null(obj))
         return err_set(reterr, ERR_SYNTAX, "invalid JSON");
 
     CLEANUP(proxy_key_freep) struct proxy_key *next = proxy_key_dup(k);
-    int rc = read_text(obj, "name", 1, NAME_MAX_CHARS, &next->name, reterr);
+    int rc = check_names(obj, reterr);
 
+    if (rc == 0)
+        rc = read_text(obj, "name", 1, NAME_MAX_CHARS, &next->name, reterr);
     if (rc == 0)
         rc = read_text(obj, "description", 0, DESCRIPTION_MAX_CHARS, &next->description, reterr);
     if (rc == 0)
