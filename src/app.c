@@ -308,30 +308,57 @@ static void process_setup(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-/* A registry.db beside a database that this start made is taken over (ruling 14). */
-static int import_registry(struct app *app, struct err *reterr)
+#define REGISTRY_SEEN "registry.first_start" /* setting: the question below is answered */
+
+static int mark_registry(struct catalog_tx *tx, void *ctx, struct err *reterr)
+{
+    return catalog_setting_set(tx, REGISTRY_SEEN, str_of(ctx), false, reterr);
+}
+
+static int take_over_registry(struct app *app, const char *path, struct err *reterr)
 {
     struct registry_import_report report = {0};
     struct buf notes = BUF_INIT(1 << 20);
-    char path[4096];
-    int rc;
+    struct str rest, line;
+    int rc = registry_import(app->catalog, path, false, &report, &notes, reterr);
 
-    snprintf(path, sizeof(path), "%s/registry.db", store_data_dir(app->store));
-    if (!store_is_new(app->store) || access(path, F_OK) != 0)
-        return 0;
-    rc = registry_import(app->catalog, path, false, &report, &notes, reterr);
-    if (rc == 0) {
-        log_info("import",
-                 "registry.db taken over generation=%s channels=%lld runs=%lld rows=%lld keys=%lld "
-                 "settings=%lld",
-                 report.generation, (long long)report.channels, (long long)report.runs,
-                 (long long)report.rows, (long long)report.keys, (long long)report.settings);
-        if (report.is_visitor_mode_open)
-            log_warn("import", "the imported settings let anybody read as visitor; switch visitor "
-                               "mode off or set a visitor token in the settings");
+    rest = buf_str(&notes);
+    while (rc == 0 && str_split(&rest, '\n', &line)) {
+        if (line.len != 0)
+            log_warn("import", "%.*s", STR_ARG(line));
     }
     buf_release(&notes);
-    return rc;
+    if (rc < 0)
+        return rc;
+    log_info("import",
+             "registry.db taken over generation=%s channels=%lld runs=%lld rows=%lld keys=%lld "
+             "settings=%lld",
+             report.generation, (long long)report.channels, (long long)report.runs,
+             (long long)report.rows, (long long)report.keys, (long long)report.settings);
+    if (report.is_visitor_mode_open)
+        log_warn("import", "the imported settings let anybody read as visitor; switch visitor "
+                           "mode off or set a visitor token in the settings");
+    return 0;
+}
+
+/* A registry.db in the data directory is taken over by the first start (ruling 14). "First" is a stored
+ * mark: a start that failed or was killed before it is tried again, rows that came are skipped. */
+static int import_registry(struct app *app, struct err *reterr)
+{
+    struct catalog_snapshot *s = catalog_latest(app->catalog);
+    bool is_seen = catalog_setting(s, REGISTRY_SEEN).ptr != NULL;
+    char path[4096], mark[] = "taken over", none[] = "none";
+    bool exists;
+    int rc = 0;
+
+    catalog_unref(s);
+    snprintf(path, sizeof(path), "%s/registry.db", store_data_dir(app->store));
+    if (is_seen)
+        return 0;
+    exists = access(path, F_OK) == 0;
+    if (exists)
+        rc = take_over_registry(app, path, reterr);
+    return rc < 0 ? rc : catalog_apply(app->catalog, mark_registry, exists ? mark : none, reterr);
 }
 
 static int open_data(struct app *app, struct err *reterr)
@@ -428,25 +455,31 @@ static int build_api(struct app *app, struct buf *first, struct err *reterr)
     return api_new(&cfg, &app->api, first, reterr);
 }
 
-static int build_listeners(struct app *app, struct err *reterr)
+/* Sockets come first: a port in use is found before data is touched or a secret is made. */
+static int open_listeners(struct app *app, struct err *reterr)
 {
     const struct option_set *o = app->options;
     struct str cert = option_text(o, "tls.cert"), key = option_text(o, "tls.key");
     int64_t workers = option_int(o, "workers");
-    int rc;
 
     if (cert.len != 0) {
         CLEANUP(xfree_charp) char *cert_path = str_dup(cert);
         CLEANUP(xfree_charp) char *key_path = str_dup(key.len != 0 ? key : cert);
+        int rc = tls_server_new(cert_path, key_path, &app->tls, reterr);
 
-        rc = tls_server_new(cert_path, key_path, &app->tls, reterr);
         if (rc < 0)
             return rc;
     }
     app->worker_count = workers > 0 ? (unsigned)workers : (unsigned)uv_available_parallelism();
+    return app_listen_open(&app->listen, o, app->worker_count, app->tls != NULL, reterr);
+}
+
+static int build_workers(struct app *app, struct err *reterr)
+{
+    int rc = 0;
+
     app->shared = http_shared_new(&app->limits.server.limits);
     app->workers = xcalloc(app->worker_count, sizeof(*app->workers));
-    rc = app_listen_open(&app->listen, o, app->worker_count, app->tls != NULL, reterr);
     for (unsigned i = 0; rc == 0 && i < app->worker_count; i++)
         rc = worker_init(app, &app->workers[i], i, reterr);
     return rc;
@@ -488,13 +521,15 @@ static int build(struct app *app, struct buf *first, struct err *reterr)
     if (rc == 0)
         rc = app_limits_egress(app->options, &app->egress, reterr);
     if (rc == 0)
+        rc = open_listeners(app, reterr);
+    if (rc == 0)
         rc = open_data(app, reterr);
     if (rc == 0)
         rc = build_domain(app, reterr);
     if (rc == 0)
         rc = build_api(app, first, reterr);
     if (rc == 0)
-        rc = build_listeners(app, reterr);
+        rc = build_workers(app, reterr);
     if (rc == 0)
         rc = start_threads(app, reterr);
     return rc;
@@ -513,7 +548,7 @@ static void tear_down(struct app *app)
     board_free(app->board);
     catalog_close(app->catalog);
     store_close(app->store); /* its last answers go to loops that still exist */
-    for (unsigned i = 0; i < app->worker_count; i++)
+    for (unsigned i = 0; app->workers && i < app->worker_count; i++)
         loop_free(app->workers[i].loop);
     loop_free(app->control);
     xfree(app->workers);

@@ -48,10 +48,12 @@ static int read_specs(struct app_listen *l, const struct option_set *o, bool has
 static int open_spec(struct app_listen *l, size_t i, struct err *reterr)
 {
     struct listener_spec spec = l->specs[i];
+    int rc = listener_check_free(&spec, reterr);
 
+    if (rc < 0)
+        return rc;
     for (unsigned w = 0; w < l->worker_count; w++) {
         int *fd = &l->fds[w * l->spec_count + i];
-        int rc;
 
         if (w > 0 && spec.kind == LISTENER_UNIX) {
             *fd = fcntl(l->fds[i], F_DUPFD_CLOEXEC, 0);

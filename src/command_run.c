@@ -88,7 +88,36 @@ static int show_models(const json_t *target)
     return bad != 0 || !str_eq_c(json_doc_str(json_doc_get(target, "last_status")), "healthy");
 }
 
-static int wait_for_end(const struct option_set *o, int64_t id)
+/* Starts a run, or finds the one in progress (run_id 0: whichever it is). */
+static int start_run(const struct option_set *o, int64_t id, int64_t *ret_run_id)
+{
+    CLEANUP(json_doc_decrefp) json_t *doc = NULL;
+    struct command_answer a;
+    char path[64];
+    int code = APP_OK;
+
+    snprintf(path, sizeof(path), "/api/targets/%lld/run", (long long)id);
+    command_ask(o, "POST", path, command_token(o), &a);
+    *ret_run_id = 0;
+    if (a.status == 409)
+        fprintf(stderr, "gatehouse: a check is in progress already, waiting for its end\n");
+    else if (a.status != 200)
+        code = refused(&a);
+    else if (json_doc_parse(buf_str(&a.body), 0, &doc, NULL) == 0)
+        *ret_run_id = json_integer_value(json_doc_get(doc, "run_id"));
+    buf_release(&a.body);
+    return code;
+}
+
+/* Queued, running, or its rows not readable yet: not ended. */
+static bool has_ended(const json_t *target, int64_t run_id)
+{
+    if (json_is_true(json_doc_get(target, "running")) || json_is_true(json_doc_get(target, "queued")))
+        return false;
+    return run_id == 0 || json_integer_value(json_doc_get(target, "last_run_id")) >= run_id;
+}
+
+static int wait_for_end(const struct option_set *o, int64_t id, int64_t run_id)
 {
     char path[64];
 
@@ -101,7 +130,7 @@ static int wait_for_end(const struct option_set *o, int64_t id)
         if (code != APP_OK)
             return code;
         target = json_doc_get(doc, "item");
-        if (!json_is_true(json_doc_get(target, "running")))
+        if (has_ended(target, run_id))
             return show_models(target) ? APP_FAILED : APP_OK;
         usleep(POLL_US);
     }
@@ -111,9 +140,7 @@ static int wait_for_end(const struct option_set *o, int64_t id)
 
 int command_run(const struct option_set *o, const char *const *words, size_t count)
 {
-    CLEANUP(json_doc_decrefp) json_t *doc = NULL;
-    char path[64];
-    int64_t id = 0;
+    int64_t id = 0, run_id = 0;
     int code;
 
     if (count != 1) {
@@ -121,9 +148,7 @@ int command_run(const struct option_set *o, const char *const *words, size_t cou
         return APP_USAGE;
     }
     code = find_channel(o, words[0], &id);
-    if (code != APP_OK)
-        return code;
-    snprintf(path, sizeof(path), "/api/targets/%lld/run", (long long)id);
-    code = ask_json(o, "POST", path, &doc);
-    return code == APP_OK ? wait_for_end(o, id) : code;
+    if (code == APP_OK)
+        code = start_run(o, id, &run_id);
+    return code == APP_OK ? wait_for_end(o, id, run_id) : code;
 }

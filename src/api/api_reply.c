@@ -128,12 +128,22 @@ void api_fail(struct api_call *c, const struct err *e)
 }
 
 /* The server's own errors (parser, limits) in the same shape. */
-void api_format_error(void *ctx UNUSED, struct str path, int status, const char *text,
+void api_format_error(void *ctx, struct str path, int status, const char *text,
                       struct buf *out, const char **ret_type)
 {
+    const struct api *a = ctx;
     struct json_out j;
     bool is_v1 = str_starts(path, STR("/v1"));
+    int64_t limit = option_int(a->cfg.options, "http.body_bytes");
+    char too_large[96];
 
+    if (status == 413 && str_starts(path, STR("/api/"))) {
+        bool is_mib = limit % (1 << 20) == 0;
+
+        snprintf(too_large, sizeof(too_large), "request body too large (max %lld %s)",
+                 (long long)(is_mib ? limit >> 20 : limit), is_mib ? "MiB" : "bytes");
+        text = too_large;
+    }
     *ret_type = type_json;
     json_out_init(&j, out);
     json_out_object(&j);

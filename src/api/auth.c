@@ -8,6 +8,7 @@
 #include "api/settings.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metric.h"
 
 enum { ADMIN_TOKEN, VISITOR_TOKEN, PROXY_MASTER, ACCESS_PASSWORD };
 
@@ -20,6 +21,7 @@ static const char *const secret_names[] = {
 static_assert(ARRAY_LEN(secret_names) == AUTH_SECRETS, "one name a secret");
 
 #define PASSWORD_KEY "admin_password.argon2id"
+#define LOGINS_MAX   16
 #define SUFFIX_HASH  ".sha256"
 #define SUFFIX_TAIL  ".tail"
 #define SECRET_OFF   "off" /* stored in place of a hash */
@@ -364,26 +366,40 @@ static void login_done(struct loop_work *w)
 {
     struct auth_login *l = container_of(w, struct auth_login, work);
 
+    atomic_fetch_sub(&l->auth->logins, 1);
     if (l->verdict == AUTH_OK) {
+        auth_guard_forgive(&l->auth->guard, AUTH_SCOPE_LOGIN, &http_request(l->x)->client);
         auth_session_begin(&l->auth->sessions, l->x, l->token);
     } else {
         char client[ADDR_TEXT_SIZE];
 
+        metric_add(METRIC_AUTH_FAILURES, AUTH_SCOPE_LOGIN, 1);
+
         addr_text(&http_request(l->x)->client, client);
         log_info("auth", "login refused client=%s", client);
-        auth_record_failure(l->auth, AUTH_SCOPE_LOGIN, &http_request(l->x)->client);
     }
     l->done(l);
 }
 
+/* An attempt counts before its slow check begins, so that many at once get no more tries than many
+ * in a row; and few are checked at once, for each takes a pool thread and 64 MiB. */
 void auth_login(struct auth_login *l)
 {
-    if (auth_is_blocked(l->auth, AUTH_SCOPE_LOGIN, &http_request(l->x)->client, &l->retry_after_s)) {
+    const struct addr *client = &http_request(l->x)->client;
+    bool is_blocked = auth_is_blocked(l->auth, AUTH_SCOPE_LOGIN, client, &l->retry_after_s);
+
+    if (!is_blocked && atomic_load(&l->auth->logins) >= LOGINS_MAX) {
+        is_blocked = true;
+        l->retry_after_s = 2;
+    }
+    if (is_blocked) {
         secret_release(&l->password);
         l->verdict = AUTH_BLOCKED;
         l->done(l);
         return;
     }
+    auth_guard_failure(&l->auth->guard, AUTH_SCOPE_LOGIN, client, clock_mono_ms());
+    atomic_fetch_add(&l->auth->logins, 1);
     loop_work(http_loop(l->x), &l->work, login_work, login_done);
 }
 
@@ -395,5 +411,6 @@ bool auth_is_blocked(struct auth *a, enum auth_scope s, const struct addr *clien
 
 void auth_record_failure(struct auth *a, enum auth_scope s, const struct addr *client)
 {
+    metric_add(METRIC_AUTH_FAILURES, s, 1);
     auth_guard_failure(&a->guard, s, client, clock_mono_ms());
 }

@@ -4,7 +4,6 @@
  * and a blocked address keeps its place until its block ends. */
 #include "api/auth_private.h"
 #include "base/clock.h"
-#include "base/metric.h"
 
 #define WAYS 4
 
@@ -97,7 +96,6 @@ void auth_guard_failure(struct auth_guard *g, enum auth_scope scope, const struc
     struct addr c = client_of(client);
     struct auth_guard_entry *e;
 
-    metric_add(METRIC_AUTH_FAILURES, scope, 1);
     pthread_mutex_lock(&g->lock);
     e = find(g, scope, &c);
     if (!e || (e->blocked_until <= now && now - e->since >= rules[scope].window_ms)) {
@@ -108,5 +106,17 @@ void auth_guard_failure(struct auth_guard *g, enum auth_scope scope, const struc
     }
     if (e && ++e->failures >= rules[scope].failures && e->blocked_until <= now)
         e->blocked_until = now + rules[scope].block_ms;
+    pthread_mutex_unlock(&g->lock);
+}
+
+void auth_guard_forgive(struct auth_guard *g, enum auth_scope scope, const struct addr *client)
+{
+    struct addr c = client_of(client);
+    struct auth_guard_entry *e;
+
+    pthread_mutex_lock(&g->lock);
+    e = find(g, scope, &c);
+    if (e && e->blocked_until == 0)
+        e->failures--; /* 0: the place is free again */
     pthread_mutex_unlock(&g->lock);
 }

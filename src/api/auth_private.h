@@ -6,6 +6,7 @@
 #include "base/map.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define AUTH_SECRETS 4 /* rows of secret_names in auth.c */
 
@@ -50,6 +51,7 @@ struct auth {
     char password_hash[SECRET_PWHASH_SIZE]; /* "" = none stored */
     struct auth_sessions sessions;
     struct auth_guard guard;
+    atomic_uint logins; /* being checked now */
 };
 
 /* auth_session.c */
@@ -64,3 +66,5 @@ bool auth_session_find(struct auth_sessions *s, struct str token, utc_ms now, ui
 void auth_guard_init(struct auth_guard *g);
 bool auth_guard_blocked(struct auth_guard *g, enum auth_scope scope, const struct addr *client, mono_ms now, unsigned *ret_retry_after_s);
 void auth_guard_failure(struct auth_guard *g, enum auth_scope scope, const struct addr *client, mono_ms now);
+/* An attempt that was counted before it was judged turned out right: taken back, unless it blocked. */
+void auth_guard_forgive(struct auth_guard *g, enum auth_scope scope, const struct addr *client);

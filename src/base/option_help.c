@@ -106,7 +106,8 @@ static void put_details(struct buf *text, const struct option_row *row)
         buf_putf(text, ", %.*s", STR_ARG(name));
     buf_put(text, STR("."));
     if (row->flags & OPTION_RELOADABLE)
-        buf_put(text, STR(" Takes effect on reload."));
+        buf_put(text, row->flags & OPTION_PAGE ? STR(" The settings page can change it.")
+                                               : STR(" Read again on HUP."));
 }
 
 /* Words of `text`, wrapped and indented by `indent`; the first line stands at `column` already. */

@@ -54,7 +54,7 @@ const struct option_row option_rows[] = {
     ROW("visitor_token", OPTION_SECRET, .env = "API_MONITOR_TOKEN_VISITOR", .max = 1024,
         .help = "Bearer token of the visitor role; an empty variable counts as none given."),
     ROW("access_password", OPTION_SECRET, .env = "ACCESS_PASSWORD", .max = 1024,
-        .help = "Password that opens the pages for viewers."),
+        .help = "Password of Token Monitor's clients, as bearer or at sign-in; it has the admin's rights."),
     ROW("proxy_master_token", OPTION_SECRET, .env = "PROXY_MASTER_TOKEN", .max = 1024,
         .flags = STORED, .help = "Key that may call every channel through the proxy; empty means none."),
     ROW("secret_key", OPTION_SECRET, .max = 1024,
@@ -76,7 +76,7 @@ const struct option_row option_rows[] = {
 
     /* What it says. */
     ROW("log.level", OPTION_TEXT, .deflt = "info", .max = 16, .choices = "error|warn|info|debug",
-        .flags = OPTION_RELOADABLE, .help = "Least important kind of line that is logged."),
+        .help = "Least important kind of line that is logged."),
     ROW("log.format", OPTION_TEXT, .deflt = "text", .max = 16, .choices = "text|json|journal",
         .help = "Form of the log lines on standard error."),
 

@@ -148,7 +148,7 @@ static socklen_t fill_address(const struct listener_spec *spec, bool without_in6
     return sizeof(ret->in6);
 }
 
-static int open_tcp(const struct listener_spec *spec, bool without_in6, int *ret_fd,
+static int open_tcp(const struct listener_spec *spec, bool without_in6, bool is_shared, int *ret_fd,
                     struct err *reterr)
 {
     union socket_address address;
@@ -169,7 +169,7 @@ static int open_tcp(const struct listener_spec *spec, bool without_in6, int *ret
             return fail_close(fd, reterr, spec, "cannot listen on");
     }
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+        (is_shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0) ||
         bind(fd, &address.any, size) < 0 || listen(fd, BACKLOG) < 0)
         return fail_close(fd, reterr, spec, "cannot listen on");
     *ret_fd = fd;
@@ -228,18 +228,36 @@ static int open_unix(const struct listener_spec *spec, int *ret_fd, struct err *
     return 0;
 }
 
+/* IPv6, or IPv4 where the system has no IPv6 and any address is meant. */
+static int open_any_tcp(const struct listener_spec *spec, bool is_shared, int *ret_fd, struct err *reterr)
+{
+    struct err why = {0};
+    int rc = open_tcp(spec, false, is_shared, ret_fd, &why);
+
+    if (rc == ERR_IO && spec->host[0] == '\0') /* IPv6 is switched off here */
+        rc = open_tcp(spec, true, is_shared, ret_fd, &why);
+    if (rc < 0 && reterr)
+        *reterr = why;
+    return rc;
+}
+
 int listener_open(const struct listener_spec *spec, int *ret_fd, struct err *reterr)
 {
     if (spec->kind == LISTENER_UNIX)
         return open_unix(spec, ret_fd, reterr);
+    return open_any_tcp(spec, true, ret_fd, reterr);
+}
 
-    struct err why = {0};
-    int rc = open_tcp(spec, false, ret_fd, &why);
+int listener_check_free(const struct listener_spec *spec, struct err *reterr)
+{
+    int fd = -1;
+    int rc;
 
-    if (rc == ERR_IO && spec->host[0] == '\0') /* IPv6 is switched off here */
-        rc = open_tcp(spec, true, ret_fd, &why);
-    if (rc < 0 && reterr)
-        *reterr = why;
+    if (spec->kind == LISTENER_UNIX || spec->port == 0)
+        return 0;
+    rc = open_any_tcp(spec, false, &fd, reterr);
+    if (rc == 0)
+        close(fd);
     return rc;
 }
 
