@@ -1,6 +1,7 @@
 /* catalog.c -- who holds which snapshot. The newest lies under a short lock; each attached loop has
  * a pointer of its own which a message moves, so its readers take no lock and no reference. A loop
  * that is behind gets only the newest: the message finds what lies in `next` when it runs. */
+#include "base/metric.h"
 #include "catalog/catalog_private.h"
 
 struct catalog_attached {
@@ -114,6 +115,7 @@ static void publish(struct catalog *c, struct catalog_snapshot *next)
     old = c->latest;
     c->latest = next;
     pthread_mutex_unlock(&c->lock);
+    metric_gauge_set(METRIC_CATALOG_GENERATION, (int64_t)next->generation);
     catalog_unref(old);
     for (size_t i = 0; i < c->attached_count; i++) {
         struct catalog_attached *a = c->attached[i];
