@@ -153,7 +153,7 @@ int call_event_decode(struct str bytes, struct call_event *ret, size_t *ret_used
 {
     const uint8_t *start = (const uint8_t *)bytes.ptr;
     struct pack_in in = {.p = start, .end = start ? start + bytes.len : NULL};
-    struct call_event e = {0};
+    struct call_event e;
     struct str *const texts[CALL_EVENT_TEXTS] = {
         &e.source,     &e.provider,            &e.group,   &e.user,        &e.model,     &e.served_model,
         &e.request_id, &e.upstream_request_id, &e.command, &e.error_class, &e.error_text};

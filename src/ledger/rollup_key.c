@@ -32,6 +32,7 @@ struct rollup_keys {
     struct day_count days[DAYS_MAX];
     uint64_t tick;
     unsigned day_max, ingest_max;
+    uint8_t bytes[KEY_BYTES]; /* scratch: a local one would be cleared for every event */
 };
 
 static const char *const select_sql[ROLLUP_FAMILIES] = {
@@ -306,8 +307,7 @@ static struct key_entry *entry_new(struct str key, int64_t id)
 static int entry_get(struct rollup_keys *k, struct store_conn *c, enum rollup_family family,
                      const struct call_event *e, struct key_entry **ret, struct err *reterr)
 {
-    uint8_t bytes[KEY_BYTES];
-    struct str key = key_bytes(family, e, bytes);
+    struct str key = key_bytes(family, e, k->bytes);
     struct key_entry **recent = &k->recent[family][quick_hash(key)];
     struct key_entry *entry = *recent;
     struct store_stmt *st;
@@ -376,22 +376,16 @@ static bool must_fold(const struct rollup_keys *k, struct day_count *d, const st
     return true;
 }
 
-int rollup_key_get(struct rollup_keys *k, struct store_conn *c, enum rollup_family family,
-                   const struct call_event *e, int64_t day, int64_t *ret, struct err *reterr)
+/* The combination is not known to be counted on `day`: count it, or fold it into another one. */
+static int count_key(struct rollup_keys *k, struct store_conn *c, enum rollup_family family,
+                     const struct call_event *e, struct key_entry *entry, int64_t day, int64_t *ret,
+                     struct err *reterr)
 {
     struct call_event folded;
-    struct key_entry *entry;
     struct day_count *d;
     int64_t counted = 0;
-    int rc = entry_get(k, c, family, e, &entry, reterr);
+    int rc = day_count_get(k, c, family, day, e->origin, &d, reterr);
 
-    if (rc < 0)
-        return rc;
-    if (LIKELY(entry->id > 0 && (entry->days[0] == day || entry->days[1] == day))) {
-        *ret = entry->id;
-        return 0;
-    }
-    rc = day_count_get(k, c, family, day, e->origin, &d, reterr);
     if (rc == 0 && entry->id > 0)
         rc = two_i64(c, counted_sql[family], day, entry->id, &counted, reterr);
     if (rc < 0)
@@ -407,6 +401,20 @@ int rollup_key_get(struct rollup_keys *k, struct store_conn *c, enum rollup_fami
         d->count++;
     }
     note_day(entry, day);
+    *ret = entry->id;
+    return 0;
+}
+
+int rollup_key_get(struct rollup_keys *k, struct store_conn *c, enum rollup_family family,
+                   const struct call_event *e, int64_t day, int64_t *ret, struct err *reterr)
+{
+    struct key_entry *entry;
+    int rc = entry_get(k, c, family, e, &entry, reterr);
+
+    if (rc < 0)
+        return rc;
+    if (UNLIKELY(entry->id == 0 || (entry->days[0] != day && entry->days[1] != day)))
+        return count_key(k, c, family, e, entry, day, ret, reterr);
     *ret = entry->id;
     return 0;
 }
