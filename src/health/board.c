@@ -69,7 +69,8 @@ static void apply_probe(struct board_draft *d, const struct ledger_record *r)
         .duration_us = narrow(e->duration_us),
         .ttfb_us = narrow(r->probe.ttfb_us),
         .ttft_us = narrow(e->ttft_us),
-        .http_status = (int16_t)(e->http_status > 0 && e->http_status <= INT16_MAX ? e->http_status : 0),
+        .http_status =
+            (int16_t)(e->http_status > 0 && e->http_status <= INT16_MAX ? e->http_status : 0),
         .outcome = (uint8_t)e->outcome, /* fewer than 256 */
         .success = r->probe.success,
     };
@@ -157,8 +158,8 @@ static int64_t channel_of(const struct ledger_record *r)
     return 0;
 }
 
-static void apply_channel(struct board *b, const struct ledger_record *records, size_t count, size_t first,
-                          bool *done)
+static void apply_channel(struct board *b, const struct ledger_record *records, size_t count,
+                          size_t first, bool *done)
 {
     int64_t channel_id = channel_of(&records[first]);
     struct board_draft d;
@@ -184,7 +185,8 @@ void board_on_ledger(void *ctx, const struct ledger_record *records, size_t coun
     struct board *b = ctx;
     bool done[LIST_MAX] = {false};
 
-    for (; count > 0; records += MIN(count, (size_t)LIST_MAX), count -= MIN(count, (size_t)LIST_MAX)) {
+    for (; count > 0;
+         records += MIN(count, (size_t)LIST_MAX), count -= MIN(count, (size_t)LIST_MAX)) {
         size_t part = MIN(count, (size_t)LIST_MAX);
 
         memset(done, 0, sizeof(done));
@@ -195,7 +197,8 @@ void board_on_ledger(void *ctx, const struct ledger_record *records, size_t coun
     }
 }
 
-void board_run_progress(struct board *b, int64_t channel_id, int64_t run_id, int32_t done, int32_t total)
+void board_run_progress(struct board *b, int64_t channel_id, int64_t run_id, int32_t done,
+                        int32_t total)
 {
     struct board_view *v;
     struct board_draft d;

@@ -10,7 +10,8 @@
 #define MODELS_MAX 2000u /* of one channel, in name order */
 
 static const char channels_sql[] =
-    "SELECT c.id,s.last_run_id,s.last_run_utc_ms,s.last_status,s.last_total,s.last_success,s.last_fail,"
+    "SELECT "
+    "c.id,s.last_run_id,s.last_run_utc_ms,s.last_status,s.last_total,s.last_success,s.last_fail,"
     "s.last_log_file,s.last_error FROM channels c LEFT JOIN channel_state s ON s.channel_id=c.id"
     " ORDER BY c.id";
 static const char newest_sql[] =
@@ -18,13 +19,14 @@ static const char newest_sql[] =
     " ORDER BY started_utc_ms DESC,id DESC LIMIT 1";
 static const char run_models_sql[] =
     "SELECT model FROM probe_results WHERE run_id=?1 AND run_id>0 AND item_kind=0";
-static const char next_model_sql[] =
-    "SELECT model FROM probe_results WHERE item_kind=0 AND item_id=?1 AND model>?2 ORDER BY model LIMIT 1";
+static const char next_model_sql[] = "SELECT model FROM probe_results WHERE item_kind=0 AND "
+                                     "item_id=?1 AND model>?2 ORDER BY model LIMIT 1";
 static const char first_model_sql[] =
     "SELECT model FROM probe_results WHERE item_kind=0 AND item_id=?1 ORDER BY model LIMIT 1";
 /* The error is read for failures only: it lies behind the answer's text. */
 static const char history_sql[] =
-    "SELECT at_utc_ms,duration_us,ttfb_us,ttft_us,http_status,outcome,success,run_id,protocol,route,"
+    "SELECT "
+    "at_utc_ms,duration_us,ttfb_us,ttft_us,http_status,outcome,success,run_id,protocol,route,"
     "CASE WHEN success THEN NULL ELSE error END FROM probe_results"
     " WHERE item_kind=0 AND item_id=?1 AND model=?2 ORDER BY at_utc_ms DESC,id DESC LIMIT ?3";
 static_assert(BOARD_HISTORY == 30, "the contract of pages");
@@ -176,7 +178,8 @@ static void publish(struct board *b, struct loader *l)
     pthread_mutex_unlock(&b->edit);
 }
 
-static int load_channel(struct board *b, struct store_conn *c, struct store_stmt *st, struct err *reterr)
+static int load_channel(struct board *b, struct store_conn *c, struct store_stmt *st,
+                        struct err *reterr)
 {
     struct loader l = {.conn = c};
     int64_t channel_id = store_col_i64(st, 0);

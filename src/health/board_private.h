@@ -8,8 +8,8 @@
 #include <pthread.h>
 
 struct board {
-    pthread_mutex_t edit; /* one writer at a time; taken before `lock` */
-    pthread_mutex_t lock; /* guards the maps, held for a look-up or a swap */
+    pthread_mutex_t edit;     /* one writer at a time; taken before `lock` */
+    pthread_mutex_t lock;     /* guards the maps, held for a look-up or a swap */
     struct map_id *views;     /* channel id -> struct board_view, with a reference */
     struct map_id *forgotten; /* deleted channels; ids are never given again */
 };

@@ -55,7 +55,8 @@ static struct board_draft_model *insert_at(struct board_draft *d, size_t index)
 
     if (d->count == d->cap) {
         size_t cap = MAX((size_t)16, d->cap * 2);
-        struct board_draft_model **wide = arena_alloc(d->arena, cap * sizeof(struct board_draft_model *));
+        struct board_draft_model **wide =
+            arena_alloc(d->arena, cap * sizeof(struct board_draft_model *));
 
         if (d->count > 0)
             memcpy(wide, d->models, d->count * sizeof(struct board_draft_model *));
@@ -70,7 +71,8 @@ static struct board_draft_model *insert_at(struct board_draft *d, size_t index)
     return m;
 }
 
-void board_view_draft(struct board_draft *d, struct arena *a, int64_t channel_id, const struct board_view *v)
+void board_view_draft(struct board_draft *d, struct arena *a, int64_t channel_id,
+                      const struct board_view *v)
 {
     *d = (struct board_draft){.arena = a, .view = {.channel_id = channel_id, .running_total = -1}};
     if (!v)
@@ -103,7 +105,8 @@ struct board_draft_model *board_view_model(struct board_draft *d, struct str mod
     return m;
 }
 
-void board_view_add_point(struct board_draft *d, struct board_draft_model *m, const struct board_point *p)
+void board_view_add_point(struct board_draft *d, struct board_draft_model *m,
+                          const struct board_point *p)
 {
     struct board_new_point *n = arena_alloc(d->arena, sizeof(*n));
 
@@ -330,8 +333,8 @@ struct board_view *board_view_build(const struct board_draft *d)
     struct block *block;
 
     collect(&b);
-    block = xmalloc(sizeof(*block) + b.model_count * sizeof(*models) + b.point_count * sizeof(*points) +
-                    b.text_bytes);
+    block = xmalloc(sizeof(*block) + b.model_count * sizeof(*models) +
+                    b.point_count * sizeof(*points) + b.text_bytes);
     models = (struct board_model *)(void *)(block + 1);
     points = (struct board_point *)(void *)(models + b.model_count);
     b.text_at = (char *)(points + b.point_count);

@@ -97,7 +97,8 @@ void health_subscribe(struct health *h, health_fn fn, void *ctx)
     h->subscribers[h->subscriber_count++].ctx = ctx;
 }
 
-static struct health_cell *cell_new(int64_t site, int64_t channel_id, struct str model, unsigned stripe)
+static struct health_cell *cell_new(int64_t site, int64_t channel_id, struct str model,
+                                    unsigned stripe)
 {
     struct health_cell *c = xcalloc(1, sizeof(*c) + model.len + 1);
 
@@ -109,7 +110,8 @@ static struct health_cell *cell_new(int64_t site, int64_t channel_id, struct str
     return c;
 }
 
-struct health_cell *health_cell(struct health *h, int64_t site, int64_t channel_id, struct str model)
+struct health_cell *health_cell(struct health *h, int64_t site, int64_t channel_id,
+                                struct str model)
 {
     char bytes[2 * sizeof(int64_t) + CALL_TEXT_MAX];
     struct health_cell *c;
@@ -183,8 +185,8 @@ void health_read(const struct health_cell *c, struct health_reading *ret)
 
 /* ---- the breaker ---- */
 
-static void set_breaker(struct health_cell *c, enum breaker_state to, enum outcome_class fault, utc_ms at,
-                        struct transition *ret)
+static void set_breaker(struct health_cell *c, enum breaker_state to, enum outcome_class fault,
+                        utc_ms at, struct transition *ret)
 {
     ret->from = (enum breaker_state)GET(c->breaker);
     ret->to = to;
@@ -195,8 +197,8 @@ static void set_breaker(struct health_cell *c, enum breaker_state to, enum outco
     c->is_trying = false;
 }
 
-static void open_breaker(const struct health *h, struct health_cell *c, enum outcome_class fault, utc_ms at,
-                         mono_ms now, struct transition *ret)
+static void open_breaker(const struct health *h, struct health_cell *c, enum outcome_class fault,
+                         utc_ms at, mono_ms now, struct transition *ret)
 {
     uint64_t pause_ms = h->config.open_ms << MIN((unsigned)c->trips, PAUSE_SHIFT_MAX);
 
@@ -231,8 +233,8 @@ static void judge_good(struct health_cell *c, utc_ms began, utc_ms at, struct tr
     }
 }
 
-static void judge_bad(const struct health *h, struct health_cell *c, enum outcome_class fault, utc_ms at,
-                      mono_ms now, struct transition *ret)
+static void judge_bad(const struct health *h, struct health_cell *c, enum outcome_class fault,
+                      utc_ms at, mono_ms now, struct transition *ret)
 {
     if (c->failures < UINT8_MAX)
         c->failures++;
@@ -266,7 +268,8 @@ static int64_t ewma(int64_t old, int64_t v)
 static void tell(struct health *h, const struct health_cell *c, const struct transition *t)
 {
     for (unsigned i = 0; t->from != t->to && i < h->subscriber_count; i++)
-        h->subscribers[i].fn(h->subscribers[i].ctx, c->channel_id, str_of(c->model), t->from, t->to, t->fault);
+        h->subscribers[i].fn(h->subscribers[i].ctx, c->channel_id, str_of(c->model), t->from, t->to,
+                             t->fault);
 }
 
 void health_record_at(struct health *h, struct health_cell *c, enum outcome o, int64_t duration_us,
@@ -315,7 +318,8 @@ bool health_admit(struct health *h, struct health_cell *c, mono_ms now)
     case BREAKER_OPEN:
         may = now >= GET(c->open_until_ms);
         if (may)
-            set_breaker(c, BREAKER_HALF_OPEN, (enum outcome_class)GET(c->fault), clock_utc_ms(), &t);
+            set_breaker(c, BREAKER_HALF_OPEN, (enum outcome_class)GET(c->fault), clock_utc_ms(),
+                        &t);
         break;
     case BREAKER_HALF_OPEN:
         may = !c->is_trying || now - c->trial_ms >= h->config.open_max_ms;
@@ -344,11 +348,15 @@ void health_on_ledger(void *ctx, const struct ledger_record *records, size_t cou
             continue; /* live calls are recorded where they end, before they are stored */
         c = health_cell(h, r->call.site, r->probe.item_id, r->call.model);
         if (c)
-            health_record(h, c, r->call.outcome, r->call.duration_us, r->call.ttft_us, r->call.ended_utc_ms);
+            health_record(h, c, r->call.outcome, r->call.duration_us, r->call.ttft_us,
+                          r->call.ended_utc_ms);
     }
 }
 
-void health_each(struct health *h, void (*fn)(void *ctx, int64_t channel_id, struct str model, const struct health_reading *r), void *ctx)
+void health_each(struct health *h,
+                 void (*fn)(void *ctx, int64_t channel_id, struct str model,
+                            const struct health_reading *r),
+                 void *ctx)
 {
     struct health_reading reading;
     struct str key;

@@ -33,10 +33,10 @@ const char *call_kind_name(enum call_kind k)
     return (unsigned)k < CALL_KINDS ? kind_names[k] : "";
 }
 
-#define TOKENS_MAX   1000000000000    /* of one counter of one event */
-#define MONEY_MAX    1000000000000000 /* nano-USD: a million dollars a call; charge units alike */
+#define TOKENS_MAX   1000000000000      /* of one counter of one event */
+#define MONEY_MAX    1000000000000000   /* nano-USD: a million dollars a call; charge units alike */
 #define DURATION_MAX ((int64_t)1 << 40) /* microseconds, 12 days: base/hist.h ends there */
-#define ENDED_MAX    253402300799999  /* 9999-12-31T23:59:59.999Z */
+#define ENDED_MAX    253402300799999    /* 9999-12-31T23:59:59.999Z */
 
 static int64_t clamp(int64_t v, int64_t min, int64_t max)
 {
@@ -64,8 +64,9 @@ void call_event_clamp(struct call_event *e)
 static void texts_of(const struct call_event *e, struct str ret[CALL_EVENT_TEXTS])
 {
     const struct str all[CALL_EVENT_TEXTS] = {
-        e->source,     e->provider,            e->group,   e->user,        e->model,     e->served_model,
-        e->request_id, e->upstream_request_id, e->command, e->error_class, e->error_text};
+        e->source,  e->provider,     e->group,      e->user,
+        e->model,   e->served_model, e->request_id, e->upstream_request_id,
+        e->command, e->error_class,  e->error_text};
 
     for (unsigned i = 0; i < CALL_EVENT_TEXTS; i++)
         ret[i] = LIKELY(all[i].len <= CALL_TEXT_MAX) ? all[i] : str_cut_utf8(all[i], CALL_TEXT_MAX);
@@ -155,8 +156,9 @@ int call_event_decode(struct str bytes, struct call_event *ret, size_t *ret_used
     struct pack_in in = {.p = start, .end = start ? start + bytes.len : NULL};
     struct call_event e;
     struct str *const texts[CALL_EVENT_TEXTS] = {
-        &e.source,     &e.provider,            &e.group,   &e.user,        &e.model,     &e.served_model,
-        &e.request_id, &e.upstream_request_id, &e.command, &e.error_class, &e.error_text};
+        &e.source,  &e.provider,     &e.group,      &e.user,
+        &e.model,   &e.served_model, &e.request_id, &e.upstream_request_id,
+        &e.command, &e.error_class,  &e.error_text};
     const uint8_t *id;
 
     if (bytes.len == 0 || pack_get(&in, 1) != CALL_EVENT_VERSION)

@@ -58,7 +58,8 @@ static void log_drops(struct ledger *l)
     if (dropped == l->told_drops || l->is_drop_told)
         return;
     l->is_drop_told = true;
-    log_error("ledger", "records are dropped: neither database nor spool takes them dropped_total=%llu",
+    log_error("ledger",
+              "records are dropped: neither database nor spool takes them dropped_total=%llu",
               (unsigned long long)dropped);
 }
 
@@ -74,7 +75,8 @@ static void publish(struct ledger *l)
         metric_add(METRIC_LEDGER_SEQ_COMMITTED, 0, l->seq.base - before);
     }
     log_drops(l);
-    metric_gauge_set(METRIC_LEDGER_SPOOL_BYTES, (int64_t)atomic_load(&l->spool.bytes)); /* below 2^63 */
+    metric_gauge_set(METRIC_LEDGER_SPOOL_BYTES,
+                     (int64_t)atomic_load(&l->spool.bytes)); /* below 2^63 */
     if (atomic_load(&l->is_spooling) && !is_spooling) {
         atomic_store(&l->is_spooling, false);
         set_reason(l, "");
@@ -102,7 +104,8 @@ static void settle_batch(struct ledger *l, const struct ledger_batch *b)
     }
 }
 
-static int write_rows(struct ledger *l, const struct ledger_batch *b, struct ledger_written *ret, struct err *reterr)
+static int write_rows(struct ledger *l, const struct ledger_batch *b, struct ledger_written *ret,
+                      struct err *reterr)
 {
     struct store_conn *c = store_writer_lock(l->store);
     int64_t row = l->writer.next_row;
@@ -145,7 +148,8 @@ static int commit_batch(struct ledger *l, const struct ledger_batch *b, mono_ms 
     atomic_fetch_add(&l->duplicates, written.duplicates);
     if (written.refused > 0) {
         l->told_drops += written.refused; /* told here, and no shortage */
-        log_error("ledger", "spooled records cannot be read and are left out count=%u", written.refused);
+        log_error("ledger", "spooled records cannot be read and are left out count=%u",
+                  written.refused);
         atomic_fetch_add(&l->dropped, written.refused);
         metric_add(METRIC_LEDGER_DROPPED, 0, written.refused);
     }
@@ -162,7 +166,8 @@ static bool replay_some(struct ledger *l, mono_ms now)
     unsigned count;
     bool is_done;
 
-    l->replay.count = ledger_spool_read(&l->spool, &l->replay.bytes, LEDGER_BATCH_ROWS, LEDGER_BATCH_BYTES);
+    l->replay.count =
+        ledger_spool_read(&l->spool, &l->replay.bytes, LEDGER_BATCH_ROWS, LEDGER_BATCH_BYTES);
     count = l->replay.count;
     is_done = count == 0 || commit_batch(l, &l->replay, now) == 0;
     ledger_batch_clear(&l->replay);
@@ -199,7 +204,8 @@ static void spool_batch(struct ledger *l, mono_ms now)
     int rc = 0;
 
     while (rc == 0 && ledger_batch_next(&l->batch, &at, &queued)) {
-        rc = ledger_spool_append(&l->spool, str_n(queued.ptr + LEDGER_HEAD, queued.len - LEDGER_HEAD),
+        rc = ledger_spool_append(&l->spool,
+                                 str_n(queued.ptr + LEDGER_HEAD, queued.len - LEDGER_HEAD),
                                  ledger_queued_number(queued), &e);
         if (rc == 0) {
             from = at;
@@ -279,7 +285,8 @@ static void sleep_until(struct ledger *l, mono_ms until_ms, uint64_t wake_at)
 
 static void doze(struct ledger *l, mono_ms now)
 {
-    bool is_held = l->batch.count > 0 && l->batch.due_ms <= now; /* refused by both: only time helps */
+    bool is_held =
+        l->batch.count > 0 && l->batch.due_ms <= now; /* refused by both: only time helps */
     uint64_t wake_at = 0;
     mono_ms until = now + 60000;
 
@@ -314,7 +321,8 @@ static bool turn(struct ledger *l, bool is_last)
     drain_producers(l, now);
     if (atomic_load(&l->spool.pending) > 0 && (now >= l->retry_ms || is_last))
         moved = replay_some(l, now);
-    if (l->batch.count > 0 && (is_last || ledger_batch_is_full(&l->batch) || now >= l->batch.due_ms)) {
+    if (l->batch.count > 0 &&
+        (is_last || ledger_batch_is_full(&l->batch) || now >= l->batch.due_ms)) {
         unsigned before = l->batch.count;
 
         l->batch.due_ms = MIN(l->batch.due_ms, now);
@@ -374,8 +382,11 @@ static void seed_run_ids(struct ledger *l, int64_t last)
 
     while (ledger_spool_read(&l->spool, &b->bytes, LEDGER_BATCH_ROWS, LEDGER_BATCH_BYTES) > 0) {
         for (size_t at = 0; ledger_batch_next(b, &at, &queued);) {
-            if (ledger_record_decode(str_n(queued.ptr + LEDGER_HEAD, queued.len - LEDGER_HEAD), r) == 0)
-                last = MAX(last, r->kind == LEDGER_RUN ? r->run.id : r->kind == LEDGER_PROBE ? r->probe.run_id : 0);
+            if (ledger_record_decode(str_n(queued.ptr + LEDGER_HEAD, queued.len - LEDGER_HEAD),
+                                     r) == 0)
+                last = MAX(last, r->kind == LEDGER_RUN     ? r->run.id
+                                 : r->kind == LEDGER_PROBE ? r->probe.run_id
+                                                           : 0);
         }
         ledger_batch_clear(b);
     }
@@ -416,7 +427,8 @@ int ledger_open(const struct ledger_config *cfg, struct ledger **ret, struct err
     ledger_seq_init(&l->seq);
     buf_init(&l->batch.bytes, BATCH_CEILING);
     buf_init(&l->replay.bytes, BATCH_CEILING);
-    l->writer.records = xcalloc(LEDGER_BATCH_ROWS + 1, sizeof(*l->writer.records)); /* one to decode into */
+    l->writer.records =
+        xcalloc(LEDGER_BATCH_ROWS + 1, sizeof(*l->writer.records)); /* one to decode into */
     l->writer.rollup = rollup_new(zone);
     ledger_spool_init(&l->spool, store_data_dir(cfg->store), cfg->spool_max_bytes);
     /* A full disk must not keep the daemon from starting: it is tried again when it is needed. */

@@ -10,7 +10,8 @@
  *
  * A record is acknowledged (seq_committed >= its number) after COMMIT, or after the spool was
  * synced. Nothing is dropped silently: drops past the spool's cap are counted, logged once, shown.
- * Replay is idempotent by event id. */
+ * Replay is idempotent by event id. Records that reached the spool through a full overflow may come
+ * after their successors; a run's beginning that comes after its end changes nothing. */
 #pragma once
 
 #include "base/base.h"
@@ -68,14 +69,16 @@ MUST_USE int ledger_open(const struct ledger_config *cfg, struct ledger **ret, s
  * borrowed for the call. Replayed duplicates are left out. Must not block. */
 typedef void (*ledger_fn)(void *ctx, const struct ledger_record *records, size_t count);
 void ledger_subscribe(struct ledger *l, ledger_fn fn, void *ctx);
-MUST_USE int ledger_start(struct ledger *l, struct err *reterr); /* replays the spool first, then runs */
+MUST_USE int ledger_start(struct ledger *l, struct err *reterr); /* its thread replays the spool first; new rows queue behind it */
 /* Everything put before is committed or spooled when it returns; then the thread is gone. */
 void ledger_stop(struct ledger *l);
 void ledger_close(struct ledger *l);
 
 struct ledger_producer *ledger_producer_new(struct ledger *l, const char *name); /* freed by ledger_close() */
-/* Owner thread of p. Never blocks, never fails: a full ring goes to the overflow. Returns the
- * record's number. `awaited`: close the batch within 5 ms. */
+/* Owner thread of p. Never blocks (when ring and memory behind it are full it waits up to 5 ms for
+ * the spool). Returns the record's number; 0 = dropped and counted, for it has no place anywhere.
+ * So all numbers up to seq_committed are stored, without exception. `awaited`: close the batch
+ * within 5 ms. */
 uint64_t ledger_put(struct ledger_producer *p, const struct ledger_record *r, bool awaited);
 
 struct ledger_stats {

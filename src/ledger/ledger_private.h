@@ -60,9 +60,11 @@ void ledger_spool_init(struct ledger_spool *s, const char *data_dir, uint64_t ma
 void ledger_spool_release(struct ledger_spool *s);
 MUST_USE int ledger_spool_open(struct ledger_spool *s, struct err *reterr);
 /* Ledger thread. With number 0 the record has none to settle. */
-MUST_USE int ledger_spool_append(struct ledger_spool *s, struct str record, uint64_t number, struct err *reterr);
+MUST_USE int ledger_spool_append(struct ledger_spool *s, struct str record, uint64_t number,
+                                 struct err *reterr);
 /* Producer: waits a few ms for the lock at most; takes its number from *assigned when it is in. */
-MUST_USE int ledger_spool_put(struct ledger_spool *s, struct str record, _Atomic uint64_t *assigned, uint64_t *ret_number);
+MUST_USE int ledger_spool_put(struct ledger_spool *s, struct str record, _Atomic uint64_t *assigned,
+                              uint64_t *ret_number);
 /* Ledger thread: durable from here; settles the numbers. */
 MUST_USE int ledger_spool_sync(struct ledger_spool *s, struct ledger_seq *q, struct err *reterr);
 /* The oldest pending records, at most `rows` and about `bytes`, queued form, onto *out. */
@@ -88,8 +90,8 @@ struct ledger_producer {
     /* shared */
     pthread_mutex_t lock; /* guards the list */
     struct ledger_overflow *head, **tail;
-    _Atomic bool is_overflowing;      /* the list is not empty: the ring takes nothing until it is */
-    _Atomic uint64_t overflow_bytes;  /* list and `taken` */
+    _Atomic bool is_overflowing;     /* the list is not empty: the ring takes nothing until it is */
+    _Atomic uint64_t overflow_bytes; /* list and `taken` */
 
     /* ledger thread */
     struct ledger_overflow *taken; /* older than what the ring holds */
@@ -113,7 +115,8 @@ uint64_t ledger_queued_number(struct str queued);
 
 void ledger_producer_free(struct ledger_producer *p);
 /* Ledger thread: move what is there into the batch. */
-void ledger_producer_drain(struct ledger_producer *p, struct ledger_batch *b, mono_ms now, unsigned commit_ms);
+void ledger_producer_drain(struct ledger_producer *p, struct ledger_batch *b, mono_ms now,
+                           unsigned commit_ms);
 
 /* ---- rows ---- */
 struct ledger_writer {
@@ -128,8 +131,9 @@ struct ledger_written {
 };
 /* Rows, roll-ups and details of the batch, inside the caller's transaction. After a failure or a
  * failed commit: ledger_write_abort(). */
-MUST_USE int ledger_write(struct ledger_writer *w, struct store_conn *c, const struct ledger_batch *b,
-                          struct ledger_written *ret, struct err *reterr);
+MUST_USE int ledger_write(struct ledger_writer *w, struct store_conn *c,
+                          const struct ledger_batch *b, struct ledger_written *ret,
+                          struct err *reterr);
 void ledger_write_abort(struct ledger_writer *w);
 MUST_USE int ledger_write_seed(struct ledger_writer *w, struct store_conn *c, struct err *reterr);
 MUST_USE int ledger_write_last_run(struct store_conn *c, int64_t *ret, struct err *reterr);
@@ -150,7 +154,7 @@ struct ledger {
     /* shared */
     struct ledger_producer *producers[LEDGER_PRODUCERS_MAX];
     _Atomic unsigned producer_count; /* entries below it are there for good */
-    pthread_mutex_t lock; /* guards producers' growth and reason[] */
+    pthread_mutex_t lock;            /* guards producers' growth and reason[] */
     char reason[160];
     _Atomic uint64_t seq_assigned, seq_committed, dropped, replayed, duplicates;
     _Atomic int64_t next_run_id;
@@ -165,8 +169,8 @@ struct ledger {
     struct ledger_seq seq;
     struct ledger_batch batch, replay;
     struct ledger_writer writer;
-    bool is_failing;      /* the database refused the last write */
-    mono_ms retry_ms;     /* next try of the database while it fails */
+    bool is_failing;  /* the database refused the last write */
+    mono_ms retry_ms; /* next try of the database while it fails */
     mono_ms spool_retry_ms;
     uint64_t told_drops; /* dropped when the last shortage ended */
     bool is_drop_told;

@@ -98,14 +98,15 @@ static uint64_t place(struct ledger_producer *p, bool *ret_is_urgent)
     if (!is_overflowing && ring_has_room(p, queued.len)) {
         number = take_number(p);
         if (ring_push(p->ring, queued.ptr, queued.len) < 0)
-            abort(); /* it had room, and only we fill it */
+            abort();                   /* it had room, and only we fill it */
         atomic_fetch_add(&p->puts, 1); /* ordered before ledger_wake() reads wake_at */
         return number;
     }
     *ret_is_urgent = true;
     if (atomic_load(&p->overflow_bytes) + queued.len <= LEDGER_OVERFLOW_BYTES)
         return put_overflow(p, queued);
-    if (ledger_spool_put(&p->ledger->spool, str_n(queued.ptr + LEDGER_HEAD, queued.len - LEDGER_HEAD),
+    if (ledger_spool_put(&p->ledger->spool,
+                         str_n(queued.ptr + LEDGER_HEAD, queued.len - LEDGER_HEAD),
                          &p->ledger->seq_assigned, &number) == 0)
         return number;
     return 0;
@@ -212,7 +213,8 @@ static void take_list(struct ledger_producer *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-static bool drain_taken(struct ledger_producer *p, struct ledger_batch *b, mono_ms now, unsigned commit_ms)
+static bool drain_taken(struct ledger_producer *p, struct ledger_batch *b, mono_ms now,
+                        unsigned commit_ms)
 {
     while (p->taken) {
         struct ledger_overflow *o = p->taken;
@@ -227,12 +229,14 @@ static bool drain_taken(struct ledger_producer *p, struct ledger_batch *b, mono_
     return true;
 }
 
-void ledger_producer_drain(struct ledger_producer *p, struct ledger_batch *b, mono_ms now, unsigned commit_ms)
+void ledger_producer_drain(struct ledger_producer *p, struct ledger_batch *b, mono_ms now,
+                           unsigned commit_ms)
 {
     struct str queued;
 
     for (;;) {
-        /* Read before the ring: the ring that is seen empty after it holds nothing older than the list. */
+        /* Read before the ring: the ring that is seen empty after it holds nothing older than the
+         * list. */
         bool is_overflowing = atomic_load(&p->is_overflowing);
 
         if (!drain_taken(p, b, now, commit_ms))

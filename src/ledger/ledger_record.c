@@ -1,4 +1,5 @@
-/* ledger_record.c -- encodes and decodes ledger records; the call event itself is call_event.c's. */
+/* ledger_record.c -- encodes and decodes ledger records; the call event itself is call_event.c's.
+ */
 #include "ledger/ledger_record.h"
 
 #include "ledger/pack.h"
@@ -69,8 +70,9 @@ static int encode_probe(const struct ledger_probe *d, struct buf *out)
 
 static void decode_probe(struct pack_in *in, struct ledger_probe *d)
 {
-    struct str *const texts[PROBE_TEXTS] = {&d->route,      &d->endpoint, &d->family, &d->sub_status,
-                                            &d->tool_calls, &d->content,  &d->error};
+    struct str *const texts[PROBE_TEXTS] = {&d->route,      &d->endpoint,   &d->family,
+                                            &d->sub_status, &d->tool_calls, &d->content,
+                                            &d->error};
 
     d->item_kind = (int)pack_get_enum(in, 1);
     d->id = pack_get_i64(in);
@@ -162,7 +164,8 @@ int ledger_record_decode(struct str bytes, struct ledger_record *ret)
         decode_run(&in, &ret->run);
         return in.is_bad || in.p != in.end ? ERR_SYNTAX : 0;
     }
-    if (call_event_decode(str_n((const char *)in.p, (size_t)(in.end - in.p)), &ret->call, &used) < 0)
+    if (call_event_decode(str_n((const char *)in.p, (size_t)(in.end - in.p)), &ret->call, &used) <
+        0)
         return ERR_SYNTAX;
     in.p += used;
     if (kind == LEDGER_PROBE)

@@ -6,7 +6,8 @@
 #include "net/spool.h"
 
 #define UNSETTLED_MAX 65536u
-#define PUT_WAIT_MS   5 /* a producer's wait for the lock: it is held long only while a disk syncs */
+#define PUT_WAIT_MS   5 /* a producer's wait for the lock: it is held long only while a disk syncs \
+                         */
 
 void ledger_spool_init(struct ledger_spool *s, const char *data_dir, uint64_t max_bytes)
 {
@@ -50,7 +51,8 @@ static void remember(struct ledger_spool *s, uint64_t number)
     s->unsettled[s->unsettled_count++] = number;
 }
 
-int ledger_spool_append(struct ledger_spool *s, struct str record, uint64_t number, struct err *reterr)
+int ledger_spool_append(struct ledger_spool *s, struct str record, uint64_t number,
+                        struct err *reterr)
 {
     int rc = ledger_spool_open(s, reterr);
 

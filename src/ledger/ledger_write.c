@@ -1,5 +1,6 @@
 /* ledger_write.c -- one batch as rows: raw event and its id, probe detail, run and channel state,
- * notable call, roll-ups. The id row decides: an event that is there already leaves no other trace. */
+ * notable call, roll-ups. The id row decides: an event that is there already leaves no other trace.
+ */
 #include "ledger/ledger_private.h"
 
 #include "base/err.h"
@@ -15,13 +16,16 @@ static const char event_sql[] =
     "upstream_request_id,command,error_class,error_text,attempts)"
     " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 static const char notable_sql[] =
-    "INSERT INTO notable(row,ended_utc_ms,origin,kind,site,channel_id,model,user,duration_us,outcome)"
+    "INSERT INTO "
+    "notable(row,ended_utc_ms,origin,kind,site,channel_id,model,user,duration_us,outcome)"
     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)";
 /* Not for a channel that was deleted meanwhile. */
 static const char probe_sql[] =
-    "INSERT OR IGNORE INTO probe_results(id,item_kind,item_id,run_id,at_utc_ms,model,protocol,route,"
+    "INSERT OR IGNORE INTO "
+    "probe_results(id,item_kind,item_id,run_id,at_utc_ms,model,protocol,route,"
     "endpoint,outcome,status,sub_status,success,transport_success,is_stream,duration_us,ttfb_us,"
-    "ttft_us,ping_us,dns_us,connect_us,tls_us,http_status,tool_calls_count,tool_calls,content,error)"
+    "ttft_us,ping_us,dns_us,connect_us,tls_us,http_status,tool_calls_count,tool_calls,content,"
+    "error)"
     " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,"
     "?24,?25,?26,?27 WHERE ?2<>0 OR EXISTS(SELECT 1 FROM channels WHERE id=?3)";
 /* The end of a run is final: its beginning may be replayed after it. */
@@ -29,7 +33,8 @@ static const char run_sql[] =
     "INSERT INTO runs(id,channel_id,started_utc_ms,finished_utc_ms,status,total,success,fail,"
     "log_file,error,cause) SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11"
     " WHERE EXISTS(SELECT 1 FROM channels WHERE id=?2)"
-    " ON CONFLICT(id) DO UPDATE SET finished_utc_ms=excluded.finished_utc_ms,status=excluded.status,"
+    " ON CONFLICT(id) DO UPDATE SET "
+    "finished_utc_ms=excluded.finished_utc_ms,status=excluded.status,"
     "total=excluded.total,success=excluded.success,fail=excluded.fail,log_file=excluded.log_file,"
     "error=excluded.error WHERE finished_utc_ms IS NULL";
 static const char state_sql[] =
@@ -37,7 +42,8 @@ static const char state_sql[] =
     "last_success,last_fail,last_log_file,last_error) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)"
     " ON CONFLICT(channel_id) DO UPDATE SET last_run_id=excluded.last_run_id,"
     "last_run_utc_ms=excluded.last_run_utc_ms,last_status=excluded.last_status,"
-    "last_total=excluded.last_total,last_success=excluded.last_success,last_fail=excluded.last_fail,"
+    "last_total=excluded.last_total,last_success=excluded.last_success,last_fail=excluded.last_"
+    "fail,"
     "last_log_file=excluded.last_log_file,last_error=excluded.last_error"
     " WHERE last_run_id IS NULL OR last_run_id<=excluded.last_run_id";
 
@@ -116,7 +122,8 @@ static void event_text(struct bound *b, struct str s)
     b->value[i] = s.len > 0;
 }
 
-static int insert_event(struct bound *b, int64_t row, const struct call_event *e, struct err *reterr)
+static int insert_event(struct bound *b, int64_t row, const struct call_event *e,
+                        struct err *reterr)
 {
     b->at = 0;
     event_i64(b, row);
@@ -166,7 +173,8 @@ static bool is_notable(const struct call_event *e)
     return e->duration_us > NOTABLE_US || outcome_rows[e->outcome].class != OUTCOME_CLASS_OK;
 }
 
-static int insert_notable(struct store_stmt *st, int64_t row, const struct call_event *e, struct err *reterr)
+static int insert_notable(struct store_stmt *st, int64_t row, const struct call_event *e,
+                          struct err *reterr)
 {
     store_bind_i64(st, 1, row);
     store_bind_i64(st, 2, e->ended_utc_ms);
@@ -262,7 +270,8 @@ static int insert_run(const struct statements *st, struct store_conn *c, const s
     return insert_state(st->state, r, reterr);
 }
 
-/* Call or probe. *ret_new false: a duplicate. A probe whose channel is gone becomes a plain call. */
+/* Call or probe. *ret_new false: a duplicate. A probe whose channel is gone becomes a plain call.
+ */
 static int insert_call(struct ledger_writer *w, const struct statements *st, struct store_conn *c,
                        struct ledger_record *r, bool *ret_new, struct err *reterr)
 {
@@ -326,7 +335,8 @@ int ledger_write(struct ledger_writer *w, struct store_conn *c, const struct led
     while (rc == 0 && ledger_batch_next(b, &at, &queued)) {
         struct ledger_record *r = &w->records[ret->count];
 
-        if (ledger_record_decode(str_n(queued.ptr + LEDGER_HEAD, queued.len - LEDGER_HEAD), r) < 0) {
+        if (ledger_record_decode(str_n(queued.ptr + LEDGER_HEAD, queued.len - LEDGER_HEAD), r) <
+            0) {
             ret->refused++; /* of another version, in an old spool */
             continue;
         }
@@ -362,8 +372,10 @@ static int one_i64(struct store_conn *c, const char *sql, int64_t *ret, struct e
 int ledger_write_seed(struct ledger_writer *w, struct store_conn *c, struct err *reterr)
 {
     int64_t row = 0;
-    int rc = one_i64(c, "SELECT max(coalesce((SELECT max(row) FROM call_events),0),"
-                        "coalesce((SELECT max(row) FROM notable),0))", &row, reterr);
+    int rc = one_i64(c,
+                     "SELECT max(coalesce((SELECT max(row) FROM call_events),0),"
+                     "coalesce((SELECT max(row) FROM notable),0))",
+                     &row, reterr);
 
     if (rc == 0)
         w->next_row = row + 1;
@@ -373,6 +385,8 @@ int ledger_write_seed(struct ledger_writer *w, struct store_conn *c, struct err 
 int ledger_write_last_run(struct store_conn *c, int64_t *ret, struct err *reterr)
 {
     /* sqlite_sequence: the id of a run that was deleted is not given again. */
-    return one_i64(c, "SELECT max(coalesce((SELECT max(id) FROM runs),0),"
-                      "coalesce((SELECT seq FROM sqlite_sequence WHERE name='runs'),0))", ret, reterr);
+    return one_i64(c,
+                   "SELECT max(coalesce((SELECT max(id) FROM runs),0),"
+                   "coalesce((SELECT seq FROM sqlite_sequence WHERE name='runs'),0))",
+                   ret, reterr);
 }

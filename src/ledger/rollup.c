@@ -6,21 +6,40 @@
 
 #include "base/hist.h"
 
-#define ACC_SLOTS 2048u /* twice ROLLUP_BATCH_MAX, a power of two */
-#define MINUTE_MS 60000
+#define ACC_SLOTS     2048u /* twice ROLLUP_BATCH_MAX, a power of two */
+#define MINUTE_MS     60000
 #define DAY_ZONES_MAX 4u
 
 static_assert(ACC_SLOTS >= 2 * ROLLUP_BATCH_MAX, "open addressing needs room");
 
 /* Counters in column order. */
-enum { SUM_N, SUM_CLASS, SUM_STREAM = SUM_CLASS + OUTCOME_CLASSES, SUM_ESTIMATED, SUM_TOKENS,
-       SUM_COST = SUM_TOKENS + 7, SUM_CHARGE, SUMS };
-enum { USER_N, USER_OK, USER_FAILED, USER_INPUT, USER_CACHED, USER_OUTPUT, USER_UNSPLIT, USER_COST,
-       USER_CHARGE, USER_DURATION, USER_SUMS };
+enum {
+    SUM_N,
+    SUM_CLASS,
+    SUM_STREAM = SUM_CLASS + OUTCOME_CLASSES,
+    SUM_ESTIMATED,
+    SUM_TOKENS,
+    SUM_COST = SUM_TOKENS + 7,
+    SUM_CHARGE,
+    SUMS
+};
+enum {
+    USER_N,
+    USER_OK,
+    USER_FAILED,
+    USER_INPUT,
+    USER_CACHED,
+    USER_OUTPUT,
+    USER_UNSPLIT,
+    USER_COST,
+    USER_CHARGE,
+    USER_DURATION,
+    USER_SUMS
+};
 
 enum level { LEVEL_MINUTE, LEVEL_QUARTER, LEVEL_DAY, LEVELS };
 
-struct sample { /* of one event, chained by accumulator */
+struct sample {                    /* of one event, chained by accumulator */
     uint64_t duration_us, ttft_us; /* 0 = not known */
     int32_t next;
 };
@@ -50,7 +69,7 @@ struct rollup {
     unsigned events, sample_count;
     struct sample samples[ROLLUP_BATCH_MAX];
     struct acc_table calls[2], users[2]; /* this level and the one made of it */
-    struct hist hist[2]; /* scratch: duration, ttft */
+    struct hist hist[2];                 /* scratch: duration, ttft */
     struct buf blob[2];
 };
 
@@ -59,23 +78,26 @@ struct rollup {
     "n_network,n_tls,n_dns,n_stream,n_estimated,t_input,t_cache_read,t_cache_write_5m,"            \
     "t_cache_write_1h,t_output,t_reasoning,t_unsplit,cost_nano_usd,charge_units"
 #define ADD(column) column "=" column "+excluded." column
-#define UPSERT(table)                                                                              \
-    "INSERT INTO " table "(at,rk," SUM_COLUMNS ",duration,ttft) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,"   \
-    "?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28)"              \
-    " ON CONFLICT(at,rk) DO UPDATE SET " ADD("n") "," ADD("n_ok") "," ADD("n_degraded") ","        \
-    ADD("n_upstream") "," ADD("n_rate_limit") "," ADD("n_quota") "," ADD("n_auth") ","             \
-    ADD("n_client") "," ADD("n_cancelled") "," ADD("n_timeout") "," ADD("n_network") ","           \
-    ADD("n_tls") "," ADD("n_dns") "," ADD("n_stream") "," ADD("n_estimated") "," ADD("t_input")    \
-    "," ADD("t_cache_read") "," ADD("t_cache_write_5m") "," ADD("t_cache_write_1h") ","            \
-    ADD("t_output") "," ADD("t_reasoning") "," ADD("t_unsplit") "," ADD("cost_nano_usd") ","       \
-    ADD("charge_units") ",duration=coalesce(excluded.duration,duration),"                          \
-    "ttft=coalesce(excluded.ttft,ttft)"
-#define USER_UPSERT(table)                                                                         \
-    "INSERT INTO " table "(at,rk,n,n_ok,n_failed,t_input,t_cached,t_output,t_unsplit,"             \
-    "cost_nano_usd,charge_units,duration_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"       \
-    " ON CONFLICT(at,rk) DO UPDATE SET " ADD("n") "," ADD("n_ok") "," ADD("n_failed") ","          \
-    ADD("t_input") "," ADD("t_cached") "," ADD("t_output") "," ADD("t_unsplit") ","                \
-    ADD("cost_nano_usd") "," ADD("charge_units") "," ADD("duration_us")
+#define UPSERT(table)                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                         \
+    "INSERT INTO " table "(at,rk," SUM_COLUMNS ",duration,ttft) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,"                                                                                                                                                                                                                                                                                                                                                                                                                                                                              \
+    "?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28)"                                                                                                                                                                                                                                                                                                                                                                                                                                                                                         \
+    " ON CONFLICT(at,rk) DO UPDATE SET " ADD(                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
+        "n") "," ADD("n_ok") "," ADD("n_degraded") "," ADD("n_upstream") "," ADD("n_rate_limit") "," ADD("n_quota") "," ADD("n_auth") "," ADD("n_client") "," ADD("n_cancelled") "," ADD("n_timeout") "," ADD("n_network") "," ADD("n_tls") "," ADD("n_dns") "," ADD("n_stream") "," ADD("n_estimated") "," ADD("t_input") "," ADD("t_cache_read") "," ADD("t_cache_write_5m") "," ADD("t_cache_write_1h") "," ADD("t_output") "," ADD("t_reasoning") "," ADD("t_unsplit") "," ADD("cost_nano_usd") "," ADD("charge_units") ",duration=coalesce(excluded.duration,duration)," \
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                            "ttft=coalesce(excluded.ttft,ttft)"
+#define USER_UPSERT(table)                                                                                  \
+    "INSERT INTO " table "(at,rk,n,n_ok,n_failed,t_input,t_cached,t_output,t_unsplit,"                      \
+    "cost_nano_usd,charge_units,duration_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"                \
+    " ON CONFLICT(at,rk) DO UPDATE SET " ADD("n") "," ADD("n_ok") "," ADD("n_failed") "," ADD("t_"          \
+                                                                                              "in"          \
+                                                                                              "pu"          \
+                                                                                              "t") "," ADD( \
+        "t_cached") "," ADD("t_output") "," ADD("t_unsplit") "," ADD("cost_nano_usd") "," ADD("ch"          \
+                                                                                              "ar"          \
+                                                                                              "ge"          \
+                                                                                              "_u"          \
+                                                                                              "ni"          \
+                                                                                              "t"           \
+                                                                                              "s") "," ADD("duration_us")
 
 static const char *const upsert_sql[LEVELS] = {UPSERT("rollup_minute"), UPSERT("rollup_quarter"),
                                                UPSERT("rollup_day")};
@@ -245,7 +267,8 @@ static void add_user(struct acc *a, const struct call_event *e)
     a->sum[USER_CHARGE] += e->charge_units;
 }
 
-int rollup_add(struct rollup *r, struct store_conn *c, const struct call_event *e, struct err *reterr)
+int rollup_add(struct rollup *r, struct store_conn *c, const struct call_event *e,
+               struct err *reterr)
 {
     int64_t day = rollup_day(r, e->ended_utc_ms);
     int64_t minute = floor_div(e->ended_utc_ms, MINUTE_MS);
@@ -349,7 +372,8 @@ static int write_acc(struct rollup *r, struct store_conn *c, enum level level, c
     return store_run(st, reterr);
 }
 
-static int write_user(struct store_conn *c, enum level level, const struct acc *a, struct err *reterr)
+static int write_user(struct store_conn *c, enum level level, const struct acc *a,
+                      struct err *reterr)
 {
     struct store_stmt *st;
     int rc = store_prepare(c, user_sql[level], &st, reterr);
@@ -364,7 +388,8 @@ static int write_user(struct store_conn *c, enum level level, const struct acc *
 }
 
 /* Sums of one level from those of the level below; the samples move over. */
-static void raise_level(struct rollup *r, struct acc_table *from, struct acc_table *to, enum level level)
+static void raise_level(struct rollup *r, struct acc_table *from, struct acc_table *to,
+                        enum level level)
 {
     table_clear(to);
     for (unsigned i = 0; i < from->count; i++) {

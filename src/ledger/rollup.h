@@ -28,7 +28,8 @@ struct rollup_keys;
 struct rollup *rollup_new(const struct tz *zone);
 void rollup_free(struct rollup *r);
 /* Inside the transaction. After a failure, or a rollback, rollup_abort(). */
-MUST_USE int rollup_add(struct rollup *r, struct store_conn *c, const struct call_event *e, struct err *reterr);
+MUST_USE int rollup_add(struct rollup *r, struct store_conn *c, const struct call_event *e,
+                        struct err *reterr);
 MUST_USE int rollup_flush(struct rollup *r, struct store_conn *c, struct err *reterr);
 void rollup_abort(struct rollup *r); /* drops what was added and all that was remembered */
 int64_t rollup_day(struct rollup *r, utc_ms t); /* yyyymmdd in the reporting zone */

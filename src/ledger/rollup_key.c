@@ -8,7 +8,7 @@
 #define CACHE_MAX  32768u /* entries a family; beyond it the cache starts anew */
 #define DAYS_MAX   12u    /* (family, day, origin) counters in use at once */
 #define KEY_BYTES  (2 + 3 * 8 + 4 * (2 + CALL_TEXT_MAX))
-#define RECENT_MAX 512u  /* a power of two */
+#define RECENT_MAX 512u /* a power of two */
 
 struct key_entry {
     int64_t id;      /* 0 = no key row yet */
@@ -22,13 +22,14 @@ struct day_count {
     enum rollup_family family;
     enum call_origin origin;
     uint32_t count;
-    uint64_t used; /* tick of the last use; 0 = free */
+    uint64_t used;       /* tick of the last use; 0 = free */
     struct map *triples; /* source, provider, model seen; origin ingest of the first family only */
 };
 
 struct rollup_keys {
     struct map *cache[ROLLUP_FAMILIES]; /* combination -> struct key_entry */
-    struct key_entry *recent[ROLLUP_FAMILIES][RECENT_MAX]; /* of the cache, by a quick hash; NULL = none */
+    struct key_entry
+        *recent[ROLLUP_FAMILIES][RECENT_MAX]; /* of the cache, by a quick hash; NULL = none */
     struct day_count days[DAYS_MAX];
     uint64_t tick;
     unsigned day_max, ingest_max;
@@ -36,7 +37,8 @@ struct rollup_keys {
 };
 
 static const char *const select_sql[ROLLUP_FAMILIES] = {
-    "SELECT id FROM rollup_keys WHERE origin=?1 AND kind=?2 AND site=?3 AND source=?4 AND provider=?5"
+    "SELECT id FROM rollup_keys WHERE origin=?1 AND kind=?2 AND site=?3 AND source=?4 AND "
+    "provider=?5"
     " AND channel_id=?6 AND model=?7 AND grp=?8 AND key_id=?9",
     "SELECT id FROM user_rollup_keys WHERE origin=?1 AND site=?2 AND user=?3 AND key_id=?4",
 };
@@ -50,12 +52,14 @@ static const char *const counted_sql[ROLLUP_FAMILIES] = {
     "SELECT 1 FROM user_rollup_day WHERE at=?1 AND rk=?2",
 };
 static const char *const count_sql[ROLLUP_FAMILIES] = {
-    "SELECT count(*) FROM rollup_day d JOIN rollup_keys k ON k.id=d.rk WHERE d.at=?1 AND k.origin=?2",
+    "SELECT count(*) FROM rollup_day d JOIN rollup_keys k ON k.id=d.rk WHERE d.at=?1 AND "
+    "k.origin=?2",
     "SELECT count(*) FROM user_rollup_day d JOIN user_rollup_keys k ON k.id=d.rk"
     " WHERE d.at=?1 AND k.origin=?2",
 };
 static const char triples_sql[] =
-    "SELECT DISTINCT k.source, k.provider, k.model FROM rollup_day d JOIN rollup_keys k ON k.id=d.rk"
+    "SELECT DISTINCT k.source, k.provider, k.model FROM rollup_day d JOIN rollup_keys k ON "
+    "k.id=d.rk"
     " WHERE d.at=?1 AND k.origin=?2 AND NOT (k.source='" ROLLUP_KEY_OTHER
     "' AND k.provider='" ROLLUP_KEY_OTHER "' AND k.model='" ROLLUP_KEY_OTHER "')";
 
@@ -210,8 +214,8 @@ static int load_triples(struct store_conn *c, struct day_count *d, struct err *r
     store_bind_i64(st, 1, d->day);
     store_bind_i64(st, 2, d->origin);
     while ((rc = store_step(st, reterr)) > 0) {
-        struct str t = triple_bytes(store_col_str(st, 0), store_col_str(st, 1),
-                                    store_col_str(st, 2), bytes);
+        struct str t =
+            triple_bytes(store_col_str(st, 0), store_col_str(st, 1), store_col_str(st, 2), bytes);
 
         map_set(d->triples, t, d); /* any pointer: a set */
     }
@@ -221,7 +225,8 @@ static int load_triples(struct store_conn *c, struct day_count *d, struct err *r
 
 /* The counter of (family, day, origin), read from the store when it is not at hand. */
 static int day_count_get(struct rollup_keys *k, struct store_conn *c, enum rollup_family family,
-                         int64_t day, enum call_origin origin, struct day_count **ret, struct err *reterr)
+                         int64_t day, enum call_origin origin, struct day_count **ret,
+                         struct err *reterr)
 {
     struct day_count *d = &k->days[0];
     int64_t count;
@@ -345,8 +350,8 @@ static bool is_folded(enum rollup_family family, const struct call_event *e)
         return false;
     if (family == ROLLUP_USERS)
         return is_other(e->user);
-    return e->channel_id == 0 && is_other(e->source) && is_other(e->provider) && is_other(e->model) &&
-           is_other(e->group);
+    return e->channel_id == 0 && is_other(e->source) && is_other(e->provider) &&
+           is_other(e->model) && is_other(e->group);
 }
 
 /* True: e is beyond a cap and *ret is what it counts as. */

@@ -25,7 +25,8 @@ void rollup_key_free(struct rollup_keys *k);
 void rollup_key_set_caps(struct rollup_keys *k, unsigned day_max, unsigned ingest_max);
 /* Row id of e's combination on `day` (yyyymmdd), made when new. */
 MUST_USE int rollup_key_get(struct rollup_keys *k, struct store_conn *c, enum rollup_family family,
-                            const struct call_event *e, int64_t day, int64_t *ret, struct err *reterr);
+                            const struct call_event *e, int64_t day, int64_t *ret,
+                            struct err *reterr);
 /* Between transactions: bounds the cache. */
 void rollup_key_trim(struct rollup_keys *k);
 /* The transaction was rolled back: nothing of the cache can be trusted. */

@@ -1,4 +1,5 @@
-/* rollup_open.c -- map of row id -> one block {duration bytes, ttft bytes} for the newest period. */
+/* rollup_open.c -- map of row id -> one block {duration bytes, ttft bytes} for the newest period.
+ */
 #include "ledger/rollup_open.h"
 
 #include "base/map.h"
@@ -53,7 +54,8 @@ bool rollup_open_get(struct rollup_open *o, int64_t at, int64_t rk, struct str *
     return true;
 }
 
-void rollup_open_put(struct rollup_open *o, int64_t at, int64_t rk, struct str duration, struct str ttft)
+void rollup_open_put(struct rollup_open *o, int64_t at, int64_t rk, struct str duration,
+                     struct str ttft)
 {
     size_t need = duration.len + ttft.len;
     struct open_row *row;

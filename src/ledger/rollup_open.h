@@ -12,7 +12,9 @@ struct rollup_open; /* one level */
 struct rollup_open *rollup_open_new(void);
 void rollup_open_free(struct rollup_open *o);
 /* The stored histograms of row (at, rk); false when not known: read the store. */
-bool rollup_open_get(struct rollup_open *o, int64_t at, int64_t rk, struct str *ret_duration, struct str *ret_ttft);
+bool rollup_open_get(struct rollup_open *o, int64_t at, int64_t rk, struct str *ret_duration,
+                     struct str *ret_ttft);
 /* Remember what is being written. */
-void rollup_open_put(struct rollup_open *o, int64_t at, int64_t rk, struct str duration, struct str ttft);
+void rollup_open_put(struct rollup_open *o, int64_t at, int64_t rk, struct str duration,
+                     struct str ttft);
 void rollup_open_forget(struct rollup_open *o);
