@@ -15,7 +15,7 @@
 
 /* ---- shared ---- */
 
-int api_target_edit_check(const struct api_call *c, const struct channel *ch,
+int api_target_edit_check(const struct api_call *c, struct channel *ch,
                           const struct channel *before, struct err *reterr)
 {
     struct err e = {0};
@@ -23,6 +23,7 @@ int api_target_edit_check(const struct api_call *c, const struct channel *ch,
 
     if (before && strcmp(before->base_url, ch->base_url) == 0)
         return 0;
+    ch->by_visitor = is_visitor; /* names are judged when they are connected to */
     if (egress_check_url(c->api->cfg.egress, str_of(ch->base_url), !is_visitor, &e) == 0)
         return 0;
     return err_set_field(reterr, ERR_RANGE, "base_url", "base_url is refused: %s", e.text);

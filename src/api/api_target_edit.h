@@ -7,8 +7,8 @@
 
 /* Fields are fine one by one; may this channel be stored? `before` (NULL: a new one) holds what it
  * was: an address that stands already is not judged again. A visitor's upstream must not lie in a
- * private network. ERR_RANGE naming base_url. */
-MUST_USE int api_target_edit_check(const struct api_call *c, const struct channel *ch, const struct channel *before, struct err *reterr);
+ * private network, nor resolve to one (ch->by_visitor is set here). ERR_RANGE naming base_url. */
+MUST_USE int api_target_edit_check(const struct api_call *c, struct channel *ch, const struct channel *before, struct err *reterr);
 /* "channel.update" of "7 relay-a"; detail: names of fields, never a value. */
 MUST_USE int api_target_edit_audit(struct catalog_tx *tx, const struct api_call *c, const char *action, const struct channel *ch, struct str detail, struct err *reterr);
 /* Names of the rows that differ, comma-separated, into out. */

@@ -137,6 +137,39 @@ static int first_start(struct auth *a, struct catalog_snapshot *s, struct buf *r
     return rc;
 }
 
+/* Hash of the credentials that flags and environment give; a change of them between two starts ends every session
+ * (ruling 15). */
+#define GIVEN_KEY "credentials.given"
+
+static void hash_given(const struct option_set *o, char hex[2 * SECRET_HASH_SIZE + 1])
+{
+    static const char *const names[] = {"admin_password", "admin_token", "access_password"};
+    uint8_t all[ARRAY_LEN(names)][SECRET_HASH_SIZE], hash[SECRET_HASH_SIZE];
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        secret_sha256(option_text(o, names[i]), all[i]);
+    secret_sha256(str_n((const char *)all, sizeof(all)), hash);
+    secret_hex(hash, sizeof(hash), hex);
+}
+
+static int store_given(struct catalog_tx *tx, void *ctx, struct err *reterr)
+{
+    return catalog_setting_set(tx, GIVEN_KEY, str_of(ctx), false, reterr);
+}
+
+static int end_sessions_of_old(struct auth *a, const struct catalog_snapshot *s, struct err *reterr)
+{
+    struct str seen = catalog_setting(s, GIVEN_KEY);
+    char hex[2 * SECRET_HASH_SIZE + 1];
+
+    hash_given(a->options, hex);
+    if (str_eq_c(seen, hex))
+        return 0;
+    if (seen.len != 0)
+        auth_end_other_sessions(a, NULL);
+    return catalog_apply(a->catalog, store_given, hex, reterr);
+}
+
 int auth_new(const struct option_set *options, struct store *store, struct catalog *catalog,
              struct auth **ret, struct buf *ret_first, struct err *reterr)
 {
@@ -152,6 +185,8 @@ int auth_new(const struct option_set *options, struct store *store, struct catal
     rc = auth_sessions_open(&a->sessions, store, reterr);
     if (rc == 0)
         rc = first_start(a, s, ret_first, reterr);
+    if (rc == 0)
+        rc = end_sessions_of_old(a, s, reterr);
     catalog_unref(s);
     if (rc < 0) {
         auth_free(a);
@@ -367,8 +402,9 @@ static void login_done(struct loop_work *w)
     struct auth_login *l = container_of(w, struct auth_login, work);
 
     atomic_fetch_sub(&l->auth->logins, 1);
+    auth_guard_end(&l->auth->guard, AUTH_SCOPE_LOGIN, &http_request(l->x)->client, clock_mono_ms(),
+                   l->verdict == AUTH_OK);
     if (l->verdict == AUTH_OK) {
-        auth_guard_forgive(&l->auth->guard, AUTH_SCOPE_LOGIN, &http_request(l->x)->client);
         auth_session_begin(&l->auth->sessions, l->x, l->token);
     } else {
         char client[ADDR_TEXT_SIZE];
@@ -381,25 +417,23 @@ static void login_done(struct loop_work *w)
     l->done(l);
 }
 
-/* An attempt counts before its slow check begins, so that many at once get no more tries than many
- * in a row; and few are checked at once, for each takes a pool thread and 64 MiB. */
+/* Attempts under way count, so that many at once get no more tries than many in a row; and few are
+ * checked at once, for each takes a pool thread and 64 MiB. */
 void auth_login(struct auth_login *l)
 {
-    const struct addr *client = &http_request(l->x)->client;
-    bool is_blocked = auth_is_blocked(l->auth, AUTH_SCOPE_LOGIN, client, &l->retry_after_s);
+    bool may = atomic_fetch_add(&l->auth->logins, 1) < LOGINS_MAX;
 
-    if (!is_blocked && atomic_load(&l->auth->logins) >= LOGINS_MAX) {
-        is_blocked = true;
-        l->retry_after_s = 2;
-    }
-    if (is_blocked) {
+    l->retry_after_s = 2;
+    if (may)
+        may = auth_guard_begin(&l->auth->guard, AUTH_SCOPE_LOGIN, &http_request(l->x)->client,
+                               clock_mono_ms(), &l->retry_after_s);
+    if (!may) {
+        atomic_fetch_sub(&l->auth->logins, 1);
         secret_release(&l->password);
         l->verdict = AUTH_BLOCKED;
         l->done(l);
         return;
     }
-    auth_guard_failure(&l->auth->guard, AUTH_SCOPE_LOGIN, client, clock_mono_ms());
-    atomic_fetch_add(&l->auth->logins, 1);
     loop_work(http_loop(l->x), &l->work, login_work, login_done);
 }
 

@@ -48,7 +48,7 @@ static struct auth_guard_entry *find(struct auth_guard *g, enum auth_scope scope
     struct auth_guard_entry *row = row_of(g, scope, c);
 
     for (unsigned i = 0; i < WAYS; i++) {
-        if (row[i].failures != 0 && addr_eq(&row[i].client, c))
+        if ((row[i].failures != 0 || row[i].under_way != 0) && addr_eq(&row[i].client, c))
             return &row[i];
     }
     return NULL;
@@ -64,7 +64,7 @@ static struct auth_guard_entry *place(struct auth_guard *g, enum auth_scope scop
     for (unsigned i = 0; i < WAYS; i++) {
         struct auth_guard_entry *e = &row[i];
 
-        if (e->blocked_until > now)
+        if (e->blocked_until > now || e->under_way != 0)
             continue;
         if (e->failures == 0 || now - e->since >= rules[scope].window_ms)
             return e;
@@ -90,6 +90,28 @@ bool auth_guard_blocked(struct auth_guard *g, enum auth_scope scope, const struc
     return is_blocked;
 }
 
+/* The entry of a client, its window begun anew when it was over; NULL when no place is free. */
+static struct auth_guard_entry *touch(struct auth_guard *g, enum auth_scope scope,
+                                      const struct addr *c, mono_ms now)
+{
+    struct auth_guard_entry *e = find(g, scope, c);
+
+    if (e && (e->blocked_until > now || now - e->since < rules[scope].window_ms))
+        return e;
+    if (!e)
+        e = place(g, scope, c, now);
+    if (e)
+        *e = (struct auth_guard_entry){
+            .client = *c, .since = now, .under_way = addr_eq(&e->client, c) ? e->under_way : 0};
+    return e;
+}
+
+static void count_failure(struct auth_guard_entry *e, enum auth_scope scope, mono_ms now)
+{
+    if (++e->failures >= rules[scope].failures && e->blocked_until <= now)
+        e->blocked_until = now + rules[scope].block_ms;
+}
+
 void auth_guard_failure(struct auth_guard *g, enum auth_scope scope, const struct addr *client,
                         mono_ms now)
 {
@@ -97,26 +119,42 @@ void auth_guard_failure(struct auth_guard *g, enum auth_scope scope, const struc
     struct auth_guard_entry *e;
 
     pthread_mutex_lock(&g->lock);
-    e = find(g, scope, &c);
-    if (!e || (e->blocked_until <= now && now - e->since >= rules[scope].window_ms)) {
-        if (!e)
-            e = place(g, scope, &c, now);
-        if (e)
-            *e = (struct auth_guard_entry){.client = c, .since = now};
-    }
-    if (e && ++e->failures >= rules[scope].failures && e->blocked_until <= now)
-        e->blocked_until = now + rules[scope].block_ms;
+    e = touch(g, scope, &c, now);
+    if (e)
+        count_failure(e, scope, now);
     pthread_mutex_unlock(&g->lock);
 }
 
-void auth_guard_forgive(struct auth_guard *g, enum auth_scope scope, const struct addr *client)
+bool auth_guard_begin(struct auth_guard *g, enum auth_scope scope, const struct addr *client,
+                      mono_ms now, unsigned *ret_retry_after_s)
+{
+    struct addr c = client_of(client);
+    struct auth_guard_entry *e;
+    bool may;
+
+    pthread_mutex_lock(&g->lock);
+    e = touch(g, scope, &c, now);
+    may = e && e->blocked_until <= now && e->failures + e->under_way < rules[scope].failures;
+    if (may)
+        e->under_way++;
+    else
+        *ret_retry_after_s =
+            e && e->blocked_until > now ? (unsigned)((e->blocked_until - now + 999) / 1000) : 1;
+    pthread_mutex_unlock(&g->lock);
+    return may;
+}
+
+void auth_guard_end(struct auth_guard *g, enum auth_scope scope, const struct addr *client,
+                    mono_ms now, bool is_right)
 {
     struct addr c = client_of(client);
     struct auth_guard_entry *e;
 
     pthread_mutex_lock(&g->lock);
-    e = find(g, scope, &c);
-    if (e && e->blocked_until == 0)
-        e->failures--; /* 0: the place is free again */
+    e = touch(g, scope, &c, now);
+    if (e && e->under_way > 0)
+        e->under_way--;
+    if (e && !is_right)
+        count_failure(e, scope, now);
     pthread_mutex_unlock(&g->lock);
 }

@@ -31,7 +31,7 @@ struct auth_sessions { /* guarded by lock */
 
 struct auth_guard_entry {
     struct addr client; /* IPv6: the /64 */
-    uint32_t failures;
+    uint32_t failures, under_way;
     mono_ms since, blocked_until;
 };
 
@@ -66,5 +66,7 @@ bool auth_session_find(struct auth_sessions *s, struct str token, utc_ms now, ui
 void auth_guard_init(struct auth_guard *g);
 bool auth_guard_blocked(struct auth_guard *g, enum auth_scope scope, const struct addr *client, mono_ms now, unsigned *ret_retry_after_s);
 void auth_guard_failure(struct auth_guard *g, enum auth_scope scope, const struct addr *client, mono_ms now);
-/* An attempt that was counted before it was judged turned out right: taken back, unless it blocked. */
-void auth_guard_forgive(struct auth_guard *g, enum auth_scope scope, const struct addr *client);
+/* An attempt whose verdict takes time: begin() refuses (false, *ret_retry_after_s) while blocked or
+ * while failures and attempts under way together reach the limit; each begin() has its end(). */
+bool auth_guard_begin(struct auth_guard *g, enum auth_scope scope, const struct addr *client, mono_ms now, unsigned *ret_retry_after_s);
+void auth_guard_end(struct auth_guard *g, enum auth_scope scope, const struct addr *client, mono_ms now, bool is_right);

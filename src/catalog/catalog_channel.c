@@ -65,14 +65,15 @@ static struct str or_null(const char *s)
     "verify_ssl, prompt, anthropic_version, max_models, source_url, sort_order, "                  \
     "visitor_channel_actions_enabled, selected_models, route_overrides, skip_unprobeable, "        \
     "lenient, stream_probe, user_agent, proxy_url, public, tags, first_byte_timeout_s, "           \
-    "idle_timeout_s, created_utc_ms, updated_utc_ms, id) VALUES "                                  \
-    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "idle_timeout_s, by_visitor, created_utc_ms, updated_utc_ms, id) VALUES "                      \
+    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 #define CHANNEL_UPDATE_SQL                                                                         \
     "UPDATE channels SET name=?, base_url=?, api_key=?, api_keys=?, enabled=?, interval_min=?, "   \
     "timeout_s=?, verify_ssl=?, prompt=?, anthropic_version=?, max_models=?, source_url=?, "       \
     "sort_order=?, visitor_channel_actions_enabled=?, selected_models=?, route_overrides=?, "      \
     "skip_unprobeable=?, lenient=?, stream_probe=?, user_agent=?, proxy_url=?, public=?, tags=?, " \
-    "first_byte_timeout_s=?, idle_timeout_s=?, created_utc_ms=?, updated_utc_ms=? WHERE id=?"
+    "first_byte_timeout_s=?, idle_timeout_s=?, by_visitor=?, created_utc_ms=?, "                   \
+    "updated_utc_ms=? WHERE id=?"
 
 static void bind_channel(struct store_stmt *st, const struct channel *ch,
                          const struct channel_row *r)
@@ -106,6 +107,7 @@ static void bind_channel(struct store_stmt *st, const struct channel *ch,
     store_bind_str(st, ++i, buf_str(&r->tags));
     store_bind_double(st, ++i, ch->first_byte_timeout_s);
     store_bind_double(st, ++i, ch->idle_timeout_s);
+    store_bind_i64(st, ++i, ch->by_visitor);
     store_bind_i64(st, ++i, ch->created_utc_ms);
     store_bind_i64(st, ++i, ch->updated_utc_ms);
     ++i;

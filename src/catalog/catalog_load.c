@@ -38,7 +38,7 @@ static char *text_or_null(struct store_stmt *st, int i)
     "prompt, anthropic_version, max_models, source_url, sort_order, "                              \
     "visitor_channel_actions_enabled, selected_models, route_overrides, skip_unprobeable, "        \
     "lenient, stream_probe, user_agent, proxy_url, public, tags, first_byte_timeout_s, "           \
-    "idle_timeout_s, created_utc_ms, updated_utc_ms FROM channels"
+    "idle_timeout_s, created_utc_ms, updated_utc_ms, by_visitor FROM channels"
 
 static int load_keys_of(struct catalog *c, struct store_stmt *st, struct channel *ch,
                         struct err *reterr)
@@ -113,6 +113,7 @@ static int load_channel(struct catalog *c, struct store_stmt *st, struct channel
     ch->idle_timeout_s = store_col_double(st, 25);
     ch->created_utc_ms = store_col_i64(st, 26);
     ch->updated_utc_ms = store_col_i64(st, 27);
+    ch->by_visitor = store_col_i64(st, 28) != 0;
     return load_keys_of(c, st, ch, reterr);
 }
 

@@ -27,6 +27,7 @@ struct channel { /* immutable inside a snapshot; free-standing ones belong to th
     struct channel_texts selected_models, tags;
     struct channel_texts route_models; /* route_overrides: model ids ... */
     enum protocol *route_protocols;    /* ... and their routes (PROTOCOL_NONE = skip) */
+    bool by_visitor; /* base_url was given by a visitor: private addresses are refused */
     utc_ms created_utc_ms, updated_utc_ms;
 };
 

@@ -75,7 +75,7 @@ uint64_t probe_call_timeout_ms(const struct channel *ch)
 
 unsigned probe_call_flags(const struct channel *ch)
 {
-    return CURL_CALL_PRIVATE_OK | (ch->verify_ssl ? CURL_CALL_VERIFY : 0);
+    return (ch->by_visitor ? 0 : CURL_CALL_PRIVATE_OK) | (ch->verify_ssl ? CURL_CALL_VERIFY : 0);
 }
 
 enum outcome probe_call_outcome(const struct curl_answer *a)

@@ -36,6 +36,7 @@ CREATE TABLE channels (
   tags TEXT NOT NULL DEFAULT '[]',
   first_byte_timeout_s REAL NOT NULL DEFAULT 300,
   idle_timeout_s REAL NOT NULL DEFAULT 300,
+  by_visitor INTEGER NOT NULL DEFAULT 0, -- a visitor gave base_url: never to private addresses
   created_utc_ms INTEGER NOT NULL,
   updated_utc_ms INTEGER NOT NULL
 );
