@@ -70,12 +70,12 @@ def cpu_ns(pid):
 
 
 def cpu_by_thread(pid):
-    """{name: ns} for a look at who works."""
+    """{name: ns} for a look at who works; the first thread is the daemon's control loop."""
     out = {}
     for task in os.listdir("/proc/%d/task" % pid):
         base = "/proc/%d/task/%s/" % (pid, task)
         with open(base + "comm") as f:
-            name = f.read().strip()
+            name = "control" if int(task) == pid else f.read().strip()
         with open(base + "schedstat") as f:
             out[name] = out.get(name, 0) + int(f.read().split()[0])
     return out

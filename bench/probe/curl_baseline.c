@@ -154,6 +154,7 @@ static void start(struct channel *ch, bool is_list, unsigned model)
     curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_write);
     curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, c);
     curl_easy_setopt(c->easy, CURLOPT_URL, is_list ? cfg.list_url : cfg.probe_url);
+    curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, is_list ? 1L : 0L); /* what is called ping */
     curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, is_list ? cfg.list_headers : cfg.probe_headers);
     if (!is_list) {
         curl_easy_setopt(c->easy, CURLOPT_POST, 1L);

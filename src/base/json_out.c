@@ -14,10 +14,20 @@ void json_out_init(struct json_out *j, struct buf *buf)
     *j = (struct json_out){.buf = buf};
 }
 
-static void put(struct json_out *j, const char *p, size_t n)
+/* Documents are made of pieces of a few bytes: those that fit are put here, without a call. */
+static inline void put(struct json_out *j, const char *p, size_t n)
 {
-    if (!j->failed && buf_add(j->buf, p, n) < 0)
+    struct buf *b = j->buf;
+
+    if (j->failed)
+        return;
+    if (LIKELY(n < b->cap - b->tail)) { /* < leaves a byte for the NUL, as in buf_reserve() */
+        memcpy(b->ptr + b->tail, p, n);
+        b->tail += n;
+        b->ptr[b->tail] = '\0';
+    } else if (buf_add(b, p, n) < 0) {
         j->failed = true;
+    }
 }
 
 static uint64_t item_bit(const struct json_out *j)
@@ -84,10 +94,11 @@ void json_out_end(struct json_out *j)
     j->depth--;
 }
 
-static bool is_plain(uint8_t c)
-{
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
-}
+/* Printable ASCII but for " \\ < > &, and DEL. */
+static const bool plain_char[256] = {
+    [' '] = true,          ['!'] = true,          ['#' ... '%'] = true, ['\'' ... ';'] = true,
+    ['='] = true,          ['?' ... '['] = true,  [']' ... 0x7f] = true,
+};
 
 static void put_ascii_escape(struct json_out *j, uint8_t c)
 {
@@ -103,7 +114,7 @@ static void put_ascii_escape(struct json_out *j, uint8_t c)
     put(j, (const char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
 }
 
-/* One character that is_plain() refused; returns the bytes it took. */
+/* One character that is not plain; returns the bytes it took. */
 static size_t put_special(struct json_out *j, const uint8_t *p, size_t n)
 {
     if (p[0] < 0x80) {
@@ -124,24 +135,54 @@ static size_t put_special(struct json_out *j, const uint8_t *p, size_t n)
     return size;
 }
 
-static void put_string(struct json_out *j, struct str s)
+static size_t plain_run(const uint8_t *p, size_t n)
 {
-    const uint8_t *p = (const uint8_t *)s.ptr;
     size_t i = 0;
 
-    put(j, "\"", 1);
-    while (i < s.len && !j->failed) {
-        size_t run = i;
+    while (i < n && plain_char[p[i]])
+        i++;
+    return i;
+}
 
-        while (run < s.len && is_plain(p[run]))
-            run++;
-        if (run > i)
-            put(j, s.ptr + i, run - i);
-        i = run;
+/* From byte `i` on, which may not be plain, and the closing quote. */
+static void put_rest(struct json_out *j, struct str s, size_t i)
+{
+    const uint8_t *p = (const uint8_t *)s.ptr;
+
+    while (i < s.len && !j->failed) {
+        size_t run = plain_run(p + i, s.len - i);
+
+        if (run > 0)
+            put(j, s.ptr + i, run);
+        i += run;
         if (i < s.len)
             i += put_special(j, p + i, s.len - i);
     }
     put(j, "\"", 1);
+}
+
+static void put_string(struct json_out *j, struct str s)
+{
+    size_t run = plain_run((const uint8_t *)s.ptr, s.len);
+    struct buf *b = j->buf;
+
+    /* All plain and room for it with both quotes: keys and names. */
+    if (LIKELY(run == s.len && !j->failed && s.len < SIZE_MAX - 2 &&
+               s.len + 2 < b->cap - b->tail)) {
+        char *out = b->ptr + b->tail;
+
+        out[0] = '"';
+        if (s.len > 0)
+            memcpy(out + 1, s.ptr, s.len);
+        out[s.len + 1] = '"';
+        out[s.len + 2] = '\0';
+        b->tail += s.len + 2;
+        return;
+    }
+    put(j, "\"", 1);
+    if (run > 0)
+        put(j, s.ptr, run);
+    put_rest(j, s, run);
 }
 
 void json_out_key_str(struct json_out *j, struct str key)
