@@ -226,3 +226,36 @@ void secret_mask(struct str s, char out[SECRET_MASK_SIZE])
             tail.len = 0;
     snprintf(out, SECRET_MASK_SIZE, "%s%.*s", s.len ? "****" : "", STR_ARG(tail));
 }
+
+#define REDACT_MIN 8
+
+/* Length of the longest beginning of `secret` that `text` ends with, 0 when under REDACT_MIN. */
+static size_t cut_beginning(struct str text, struct str secret)
+{
+    for (size_t n = MIN(text.len, secret.len - 1); n >= REDACT_MIN; n--) {
+        if (memcmp(text.ptr + text.len - n, secret.ptr, n) == 0)
+            return n;
+    }
+    return 0;
+}
+
+void secret_redact(char *text, struct str secret)
+{
+    char mask[SECRET_MASK_SIZE];
+    size_t mask_len, tail;
+    ssize_t at;
+
+    if (secret.len < REDACT_MIN)
+        return;
+    secret_mask(secret, mask);
+    mask_len = strlen(mask); /* 4 or 8, never longer than the secret */
+    while ((at = str_find_str(str_of(text), secret)) >= 0) {
+        char *found = text + at;
+
+        memcpy(found, mask, mask_len);
+        memmove(found + mask_len, found + secret.len, strlen(found + secret.len) + 1);
+    }
+    tail = cut_beginning(str_of(text), secret);
+    if (tail != 0)
+        memcpy(text + strlen(text) - tail, "****", 5); /* REDACT_MIN bytes hold it */
+}

@@ -47,6 +47,11 @@ void secret_seal(const uint8_t key[SECRET_KEY_SIZE], struct str plain, uint8_t *
 /* 0, or ERR_DENIED when it was not sealed with this key or was changed. */
 MUST_USE int secret_open(const uint8_t key[SECRET_KEY_SIZE], struct str sealed, struct secret *ret);
 
+/* Take a secret out of a text that somebody else wrote (an upstream that repeats the key it
+ * refuses): each whole occurrence becomes its mask, in place, and so does a beginning of 8 or more
+ * characters that a cut has left at the end. Secrets under 8 characters are left alone. */
+void secret_redact(char *text, struct str secret);
+
 /* "sk-abcd...wxyz" -> "****wxyz" (shorter than 12: "****"; empty: ""). out: 4 + 4 + NUL. */
 #define SECRET_MASK_SIZE 9
 void secret_mask(struct str s, char out[SECRET_MASK_SIZE]);

@@ -73,6 +73,13 @@ uint64_t probe_call_timeout_ms(const struct channel *ch)
     return (uint64_t)(ch->timeout_s * 1000); /* 3..300 s by the field table */
 }
 
+void probe_call_redact(const struct channel *ch, char *text)
+{
+    secret_redact(text, secret_str(&ch->api_key));
+    for (size_t i = 0; i < ch->api_key_count; i++)
+        secret_redact(text, secret_str(&ch->api_keys[i]));
+}
+
 unsigned probe_call_flags(const struct channel *ch)
 {
     return (ch->by_visitor ? 0 : CURL_CALL_PRIVATE_OK) | (ch->verify_ssl ? CURL_CALL_VERIFY : 0);

@@ -25,6 +25,8 @@ MUST_USE int probe_call_headers_init(struct probe_call_headers *h, const struct 
 void probe_call_headers_release(struct probe_call_headers *h);
 
 uint64_t probe_call_timeout_ms(const struct channel *ch);
+/* Upstreams repeat the key they refuse: no text of theirs is kept before it went through here. */
+void probe_call_redact(const struct channel *ch, char *text);
 unsigned probe_call_flags(const struct channel *ch);
 
 enum outcome probe_call_outcome(const struct curl_answer *a); /* a->fault is not NONE */

@@ -64,6 +64,7 @@ static void on_done(void *ctx, const struct curl_answer *a)
     if (!t->is_reused && t->connect_us > t->dns_us)
         l->ping_us = t->connect_us - t->dns_us;
     l->rc = read_answer(l, a);
+    probe_call_redact(l->channel, l->err.text);
     l->done(l);
 }
 

@@ -171,6 +171,9 @@ static void on_done(void *ctx, const struct curl_answer *a)
         note_truncation(o);
     else if (outcome_is_success(r.outcome))
         str_copy(o->content, sizeof(o->content), str_of(o->reply.text));
+    probe_call_redact(o->cfg.channel, o->content);
+    probe_call_redact(o->cfg.channel, o->error);
+    probe_call_redact(o->cfg.channel, o->reply.model);
     set_timing(&r, &a->timing);
     if (a->fault != CURL_FAULT_NONE && o->finished_us != 0)
         r.duration_us = o->finished_us;

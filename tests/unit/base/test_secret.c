@@ -183,6 +183,30 @@ static void test_secret__mask(void **state)
     }
 }
 
+static void test_secret__redact(void **state)
+{
+    static const struct {
+        const char *text, *secret, *want;
+    } rows[] = {
+        {"no key here", "sk-planted-0001", "no key here"},
+        {"bad key sk-planted-0001, again sk-planted-0001.", "sk-planted-0001", "bad key ****0001, again ****0001."},
+        {"sk-planted-0001", "sk-planted-0001", "****0001"},
+        {"cut: sk-plant", "sk-planted-0001", "cut: ****"},
+        {"cut: sk-plan", "sk-planted-0001", "cut: sk-plan"}, /* seven characters tell nothing */
+        {"short abc stays", "abc", "short abc stays"},
+        {"12345678", "12345678", "****"},
+        {"", "sk-planted-0001", ""},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[64];
+
+        str_copy(text, sizeof(text), str_of(rows[i].text));
+        secret_redact(text, str_of(rows[i].secret));
+        assert_string_equal(text, rows[i].want);
+    }
+}
+
 static int set_up(void **state)
 {
     return secret_global_init();
@@ -201,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_secret__seal_and_open),
         cmocka_unit_test(test_secret__seals_nothing_too),
         cmocka_unit_test(test_secret__mask),
+        cmocka_unit_test(test_secret__redact),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);
