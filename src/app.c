@@ -83,7 +83,7 @@ struct app {
     struct store_job retention_job;
     struct retention_config retention;
     bool retention_more, is_stopping, is_forced, prober_stopped;
-    mono_ms stop_at; /* first SIGTERM */
+    mono_ms stop_at, force_at; /* first and second SIGTERM */
     struct loop_msg settings_msg;
 };
 
@@ -198,10 +198,10 @@ static void on_idle_timer(struct loop_timer *t)
     struct app *app = container_of(t, struct app, idle_timer);
     mono_ms waited = loop_now(app->control) - app->stop_at;
     uint64_t drain_ms = (uint64_t)option_int(app->options, "drain");
-    bool is_late = waited >= MAX(drain_ms, (uint64_t)PROBE_GRACE_MS);
+    bool is_late = waited >= MAX(drain_ms, (uint64_t)PROBE_GRACE_MS) ||
+                   (app->is_forced && loop_now(app->control) - app->force_at >= LAST_CHANCE_MS);
 
-    if ((app->prober_stopped && (workers_idle(app) || waited >= drain_ms)) || is_late ||
-        (app->is_forced && waited >= LAST_CHANCE_MS)) {
+    if ((app->prober_stopped && (app->is_forced || workers_idle(app) || waited >= drain_ms)) || is_late) {
         log_info("app", "stopped after_ms=%llu", (unsigned long long)waited);
         close_all(app);
         return;
@@ -217,10 +217,12 @@ static void on_prober_stopped(void *ctx)
 static void stop(struct app *app, const char *why)
 {
     if (app->is_stopping) {
-        if (!app->is_forced)
-            log_info("app", "second signal, leaving at once");
+        if (app->is_forced)
+            return;
+        log_info("app", "second signal, leaving at once");
         app->is_forced = true;
-        app->stop_at = loop_now(app->control) - LAST_CHANCE_MS;
+        app->force_at = loop_now(app->control);
+        prober_stop(app->prober, 0, on_prober_stopped, app);
         loop_timer_set(&app->idle_timer, 0);
         return;
     }
@@ -247,6 +249,22 @@ static void reload(struct app *app)
         log_info("app", "reload: certificate read again");
 }
 
+/* info -> debug -> warn -> info; the change itself is always told. */
+static void cycle_log_level(void)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    enum log_level now = log_level_get(), next = LOG_INFO;
+
+    static_assert(ARRAY_LEN(names) == LOG_LEVELS, "a name each");
+    if (now == LOG_INFO)
+        next = LOG_DEBUG;
+    else if (now == LOG_DEBUG)
+        next = LOG_WARN;
+    log_level_set(LOG_INFO);
+    log_info("app", "log level changed level=%s", names[next]);
+    log_level_set(next);
+}
+
 static void on_signal(uv_signal_t *s, int signum)
 {
     struct app *app = s->data;
@@ -261,9 +279,8 @@ static void on_signal(uv_signal_t *s, int signum)
     case SIGHUP:
         reload(app);
         break;
-    case SIGUSR1: /* cycle info -> debug -> warn */
-        log_level_set(log_level_get() == LOG_DEBUG ? LOG_WARN
-                                                   : (enum log_level)(log_level_get() + 1));
+    case SIGUSR1:
+        cycle_log_level();
         break;
     }
 }

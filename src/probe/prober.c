@@ -493,6 +493,8 @@ void prober_check_end(struct prober *p)
 
 void prober_stop(struct prober *p, uint64_t grace_ms, void (*done)(void *ctx), void *ctx)
 {
+    if (p->life == PROBER_STOPPING) /* in a hurry now */
+        loop_timer_set(&p->grace_timer, grace_ms);
     if (p->life >= PROBER_STOPPING)
         return;
     set_life(p, PROBER_STOPPING);

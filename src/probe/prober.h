@@ -29,7 +29,8 @@ struct prober_config {
 MUST_USE int prober_new(const struct prober_config *cfg, struct prober **ret, struct err *reterr);
 /* First scan at once; interrupted runs of an earlier process are ended as `interrupted` and due. */
 void prober_start(struct prober *p);
-/* No new work; running probes are cancelled unstored after grace_ms; done() on the control loop. */
+/* No new work; running probes are cancelled unstored after grace_ms; done() on the control loop. A
+ * second call sets another grace. */
 void prober_stop(struct prober *p, uint64_t grace_ms, void (*done)(void *ctx), void *ctx);
 void prober_free(struct prober *p);
 
