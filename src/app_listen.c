@@ -100,6 +100,19 @@ int app_listen_worker(struct app_listen *l, unsigned worker, struct http_server 
     return 0;
 }
 
+/* "http://localhost:8081"; any address is shown as localhost. */
+static void write_origin(const struct listener_spec *spec, char *out, size_t cap)
+{
+    struct str host = str_of(spec->host);
+    bool is_any = host.len == 0 || str_eq_c(host, "0.0.0.0") || str_eq_c(host, "::");
+    bool is_v6 = !is_any && str_find(host, ':') >= 0;
+
+    if (is_any)
+        host = STR("localhost");
+    snprintf(out, cap, "%s://%s%.*s%s:%u", spec->is_tls ? "https" : "http", is_v6 ? "[" : "",
+             STR_ARG(host), is_v6 ? "]" : "", spec->port);
+}
+
 void app_listen_announce(const struct app_listen *l, const struct option_set *o, struct str first)
 {
     struct str base = option_text(o, "base_path");
@@ -110,20 +123,16 @@ void app_listen_announce(const struct app_listen *l, const struct option_set *o,
         base.len--;
     for (size_t i = 0; i < l->spec_count; i++) {
         const struct listener_spec *spec = &l->specs[i];
-        const char *host = spec->host;
-        const char *scheme = spec->is_tls ? "https" : "http";
         const char *slash = base.len ? "/" : "";
+        char origin[300];
 
         if (spec->kind == LISTENER_UNIX) {
             printf("Gatehouse listens on unix:%s\n", spec->host);
             continue;
         }
-        if (host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
-            host = "localhost";
-        printf("Gatehouse is at  %s://%s%s%s:%u/%.*s%s\n", scheme, strchr(host, ':') ? "[" : "",
-               host, strchr(host, ':') ? "]" : "", spec->port, STR_ARG(base), slash);
-        printf("Its API docs at  %s://%s%s%s:%u/%.*s%sdocs\n", scheme, strchr(host, ':') ? "[" : "",
-               host, strchr(host, ':') ? "]" : "", spec->port, STR_ARG(base), slash);
+        write_origin(spec, origin, sizeof(origin));
+        printf("Gatehouse is at  %s/%.*s%s\n", origin, STR_ARG(base), slash);
+        printf("Its API docs at  %s/%.*s%sdocs\n", origin, STR_ARG(base), slash);
     }
     printf("%.*s", STR_ARG(first));
     fflush(stdout);
