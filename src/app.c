@@ -13,13 +13,13 @@
 #include "api/api.h"
 #include "app_listen.h"
 #include "app_limits.h"
+#include "app_registry.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/secret.h"
 #include "base/tz.h"
 #include "catalog/catalog.h"
-#include "catalog/registry_import.h"
 #include "health/board.h"
 #include "health/health.h"
 #include "ledger/ledger.h"
@@ -32,7 +32,6 @@
 #include "probe/prober.h"
 #include "store/store.h"
 
-#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -40,7 +39,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define PROBE_GRACE_MS     8000u /* ruling 18 */
 #define LAST_CHANCE_MS     500u  /* after a second SIGTERM */
@@ -325,59 +323,6 @@ static void process_setup(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-#define REGISTRY_SEEN "registry.first_start" /* setting: the question below is answered */
-
-static int mark_registry(struct catalog_tx *tx, void *ctx, struct err *reterr)
-{
-    return catalog_setting_set(tx, REGISTRY_SEEN, str_of(ctx), false, reterr);
-}
-
-static int take_over_registry(struct app *app, const char *path, struct err *reterr)
-{
-    struct registry_import_report report = {0};
-    struct buf notes = BUF_INIT(1 << 20);
-    struct str rest, line;
-    int rc = registry_import(app->catalog, path, false, &report, &notes, reterr);
-
-    rest = buf_str(&notes);
-    while (rc == 0 && str_split(&rest, '\n', &line)) {
-        if (line.len != 0)
-            log_warn("import", "%.*s", STR_ARG(line));
-    }
-    buf_release(&notes);
-    if (rc < 0)
-        return rc;
-    log_info("import",
-             "registry.db taken over generation=%s channels=%lld runs=%lld rows=%lld keys=%lld "
-             "settings=%lld",
-             report.generation, (long long)report.channels, (long long)report.runs,
-             (long long)report.rows, (long long)report.keys, (long long)report.settings);
-    if (report.is_visitor_mode_open)
-        log_warn("import", "the imported settings let anybody read as visitor; switch visitor "
-                           "mode off or set a visitor token in the settings");
-    return 0;
-}
-
-/* A registry.db in the data directory is taken over by the first start (ruling 14). "First" is a stored
- * mark: a start that failed or was killed before it is tried again, rows that came are skipped. */
-static int import_registry(struct app *app, struct err *reterr)
-{
-    struct catalog_snapshot *s = catalog_latest(app->catalog);
-    bool is_seen = catalog_setting(s, REGISTRY_SEEN).ptr != NULL;
-    char path[4096], mark[] = "taken over", none[] = "none";
-    bool exists;
-    int rc = 0;
-
-    catalog_unref(s);
-    snprintf(path, sizeof(path), "%s/registry.db", store_data_dir(app->store));
-    if (is_seen)
-        return 0;
-    exists = access(path, F_OK) == 0;
-    if (exists)
-        rc = take_over_registry(app, path, reterr);
-    return rc < 0 ? rc : catalog_apply(app->catalog, mark_registry, exists ? mark : none, reterr);
-}
-
 static int open_data(struct app *app, struct err *reterr)
 {
     const struct option_set *o = app->options;
@@ -399,7 +344,7 @@ static int open_data(struct app *app, struct err *reterr)
     rc = catalog_open(&catalog_cfg, &app->catalog, reterr);
     if (rc < 0)
         return rc;
-    rc = import_registry(app, reterr);
+    rc = app_registry_take_over(app->catalog, store_data_dir(app->store), reterr);
     if (rc < 0)
         return rc;
     ledger_cfg = (struct ledger_config){.store = app->store,
