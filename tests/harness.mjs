@@ -11,6 +11,8 @@ import { after } from 'node:test';
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 export const binary = process.env.GATEHOUSE_BIN ?? join(root, 'build', 'gatehouse');
 export const simBinary = process.env.LLM_SIM_BIN ?? join(root, 'build', 'tools', 'llm-sim', 'llm-sim');
+// Sanitizers keep freed memory and slow everything: figures of memory and time are not asserted there.
+export const isSanitized = Boolean(process.env.GATEHOUSE_SANITIZED);
 export const ADMIN_TOKEN = 'amtk-test-0123456789abcdef';
 export const ADMIN_PASSWORD = 'correct horse battery';
 
