@@ -66,22 +66,43 @@ static size_t distance(struct str a, struct str b)
     return row[b.len];
 }
 
+struct nearest {
+    const char *name;
+    size_t distance; /* names further away are not near */
+};
+
+static struct nearest nearest_begin(struct str name)
+{
+    return (struct nearest){.distance = name.len <= 3 ? 1 : name.len <= 8 ? 2 : 3};
+}
+
+static void nearest_try(struct nearest *n, struct str name, const char *candidate)
+{
+    if (name.len == 0 || name.len > NAME_MAX_LEN)
+        return;
+
+    size_t d = distance(name, str_of(candidate));
+
+    if (d < n->distance || (d == n->distance && !n->name))
+        *n = (struct nearest){candidate, d};
+}
+
 const char *option_nearest(struct str name)
 {
-    size_t best = name.len <= 3 ? 1 : name.len <= 8 ? 2 : 3;
-    const char *nearest = NULL;
+    struct nearest n = nearest_begin(name);
 
-    if (name.len == 0 || name.len > NAME_MAX_LEN)
-        return NULL;
-    for (size_t i = 0; i < option_row_count; i++) {
-        size_t d = distance(name, str_of(option_rows[i].name));
+    for (size_t i = 0; i < option_row_count; i++)
+        nearest_try(&n, name, option_rows[i].name);
+    return n.name;
+}
 
-        if (d < best || (d == best && !nearest)) {
-            best = d;
-            nearest = option_rows[i].name;
-        }
-    }
-    return nearest;
+const char *option_nearest_of(struct str name, const char *const *names, size_t count)
+{
+    struct nearest n = nearest_begin(name);
+
+    for (size_t i = 0; i < count; i++)
+        nearest_try(&n, name, names[i]);
+    return n.name;
 }
 
 void option_spell_flag(const char *name, char out[OPTION_VIA_SIZE])

@@ -56,8 +56,12 @@ MUST_USE int option_set_text(struct option_set *s, struct str name, struct str v
  * Words that are no option go to `words`, borrowed from argv (more than max_words: ERR_SYNTAX).
  * First error ends it; options before it are set. */
 MUST_USE int option_set_args(struct option_set *s, int argc, char **argv, const char **words, size_t max_words, size_t *ret_words, struct err *reterr);
+/* The same, but a fault does not end it: each is a line of `problems` ("flag --port: ..."). Returns
+ * their number. */
+int option_set_args_all(struct option_set *s, int argc, char **argv, const char **words, size_t max_words, size_t *ret_words, struct buf *problems);
 /* All environment names of all rows, GATEHOUSE_* before the older ones. Errors are collected line by
- * line in `problems` and counted in what it returns; lines that begin with "warning: " are not counted. */
+ * line in `problems`
+ * ("environment PORT: ...") and counted in what it returns; lines that begin with "warning: " are not counted. */
 int option_set_env(struct option_set *s, char **envp, struct buf *problems);
 
 bool option_bool(const struct option_set *s, const char *name);
@@ -70,6 +74,7 @@ enum option_origin option_origin(const struct option_set *s, const char *name);
 const char *option_origin_text(const struct option_set *s, const char *name, char *out, size_t cap);
 const struct option_row *option_find(struct str name); /* NULL */
 const char *option_nearest(struct str name);           /* by edit distance, NULL when none is near */
+const char *option_nearest_of(struct str name, const char *const *names, size_t count); /* of other names */
 
 /* Text forms shared with YAML and JSON. */
 MUST_USE int option_parse_bool(struct str s, bool *ret);        /* 1 0 true false yes no on off */
@@ -77,6 +82,8 @@ MUST_USE int option_parse_size(struct str s, int64_t *ret);     /* 123, 64KiB, 1
 MUST_USE int option_parse_duration(struct str s, int64_t *ret_ms); /* Go's grammar: 1h30m, 500ms; bare number = s */
 
 void option_help(struct buf *out, bool full);     /* the options part of --help */
+/* The rows with these names alone (blank-separated, all known), in short form, in the table's order. */
+void option_help_of(struct buf *out, struct str names);
 /* A number of such an option for people: "10s", "64KiB", "3"; returns out. */
 #define OPTION_NUMBER_SIZE 32
 const char *option_help_number(enum option_type type, int64_t v, char out[OPTION_NUMBER_SIZE]);

@@ -170,6 +170,16 @@ static int put_full(struct buf *out, const struct option_row *row)
     return rc;
 }
 
+static bool is_named(struct str names, const struct option_row *row)
+{
+    struct str name;
+
+    while (option_next_item(&names, &name))
+        if (str_eq_c(name, row->name))
+            return true;
+    return false;
+}
+
 static int put_group(struct buf *out, bool full, bool secrets)
 {
     for (size_t i = 0; i < option_row_count; i++) {
@@ -183,6 +193,13 @@ static int put_group(struct buf *out, bool full, bool secrets)
             return rc;
     }
     return 0;
+}
+
+void option_help_of(struct buf *out, struct str names)
+{
+    for (size_t i = 0; i < option_row_count; i++)
+        if (is_named(names, &option_rows[i]) && put_short(out, &option_rows[i]) < 0)
+            return; /* full: the caller's ceiling */
 }
 
 void option_help(struct buf *out, bool full)

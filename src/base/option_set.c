@@ -317,38 +317,92 @@ static int set_verbosity(struct option_set *s, int louder, struct err *reterr)
                    louder > 0 ? "-v" : "-q", reterr);
 }
 
+/* A walk over argv. */
+struct args {
+    struct option_set *set;
+    char **argv;
+    const char **words;
+    size_t max_words, n_words;
+    int argc, at, louder;
+    bool is_ended; /* "--" came */
+};
+
+/* Takes argv[at], and the value behind it. */
+static int take_arg(struct args *a, struct err *reterr)
+{
+    const char *arg = a->argv[a->at];
+
+    if (a->is_ended || arg[0] != '-' || arg[1] == '\0') {
+        if (a->n_words == a->max_words)
+            return err_set(reterr, ERR_SYNTAX, "too many words: '%.*s'",
+                           STR_ARG(shown(str_of(arg))));
+        a->words[a->n_words++] = arg;
+        return 0;
+    }
+    if (strcmp(arg, "--") == 0) {
+        a->is_ended = true;
+        return 0;
+    }
+    return arg[1] == '-' ? set_flag(a->set, a->argc, a->argv, &a->at, reterr)
+                         : count_verbosity(arg, &a->louder, reterr);
+}
+
+static int end_args(struct args *a, size_t *ret_words, struct err *reterr)
+{
+    if (a->louder != 0 && set_verbosity(a->set, a->louder, reterr) < 0)
+        return ERR_INTERNAL;
+    if (ret_words)
+        *ret_words = a->n_words;
+    return 0;
+}
+
 int option_set_args(struct option_set *s, int argc, char **argv, const char **words,
                     size_t max_words, size_t *ret_words, struct err *reterr)
 {
-    bool is_ended = false;
-    size_t n_words = 0;
-    int louder = 0;
+    struct args a = {
+        .set = s, .argv = argv, .argc = argc, .words = words, .max_words = max_words};
 
-    for (int i = 0; i < argc; i++) {
-        const char *arg = argv[i];
-        int rc = 0;
+    for (; a.at < argc; a.at++) {
+        int rc = take_arg(&a, reterr);
 
-        if (is_ended || arg[0] != '-' || arg[1] == '\0') {
-            if (n_words == max_words)
-                rc = err_set(reterr, ERR_SYNTAX, "too many words: '%.*s'",
-                             STR_ARG(shown(str_of(arg))));
-            else
-                words[n_words++] = arg;
-        } else if (strcmp(arg, "--") == 0) {
-            is_ended = true;
-        } else if (arg[1] == '-') {
-            rc = set_flag(s, argc, argv, &i, reterr);
-        } else {
-            rc = count_verbosity(arg, &louder, reterr);
-        }
         if (rc < 0)
             return rc;
     }
-    if (louder != 0 && set_verbosity(s, louder, reterr) < 0)
-        return ERR_INTERNAL;
-    if (ret_words)
-        *ret_words = n_words;
-    return 0;
+    return end_args(&a, ret_words, reterr);
+}
+
+static void report(struct buf *problems, const char *fmt, ...) PRINTF(2, 3);
+static void report(struct buf *problems, const char *fmt, ...)
+{
+    char line[ERR_TEXT_MAX + 2 * OPTION_VIA_SIZE];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    if (buf_printf(problems, "%s\n", line) < 0)
+        return; /* full: the count tells that there were more */
+}
+
+int option_set_args_all(struct option_set *s, int argc, char **argv, const char **words,
+                        size_t max_words, size_t *ret_words, struct buf *problems)
+{
+    struct args a = {
+        .set = s, .argv = argv, .argc = argc, .words = words, .max_words = max_words};
+    struct err e = {0};
+    int n_bad = 0;
+
+    for (; a.at < argc; a.at++) {
+        if (take_arg(&a, &e) == 0)
+            continue;
+        report(problems, "%s%s", e.text[0] == '-' ? "flag " : "", e.text);
+        n_bad++;
+    }
+    if (end_args(&a, ret_words, &e) < 0) {
+        report(problems, "%s", e.text);
+        n_bad++;
+    }
+    return n_bad;
 }
 
 /* Environment. --------------------------------------------------------------------------------- */
@@ -388,19 +442,6 @@ static bool is_survived(const struct option_row *row, struct str value)
     return (row->flags & (is_high ? OPTION_ENV_HIGH : OPTION_ENV_LOW)) != 0;
 }
 
-static void report(struct buf *problems, const char *fmt, ...) PRINTF(2, 3);
-static void report(struct buf *problems, const char *fmt, ...)
-{
-    char line[ERR_TEXT_MAX + 2 * OPTION_VIA_SIZE];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof(line), fmt, ap);
-    va_end(ap);
-    if (buf_printf(problems, "%s\n", line) < 0)
-        return; /* full: the count tells that there were more */
-}
-
 enum env_result { ENV_UNSET, ENV_TAKEN, ENV_SURVIVED, ENV_BAD };
 
 static enum env_result try_env(struct option_set *s, const struct option_row *row, struct str name,
@@ -421,7 +462,7 @@ static enum env_result try_env(struct option_set *s, const struct option_row *ro
         report(problems, "warning: %s: %s; ignored", via, e.text);
         return ENV_SURVIVED;
     }
-    report(problems, "%s: %s", via, e.text);
+    report(problems, "environment %s: %s", via, e.text);
     return ENV_BAD;
 }
 

@@ -432,6 +432,55 @@ static void test_option__verbosity(void **state)
     }
 }
 
+static void test_option__every_bad_flag_is_collected(void **state)
+{
+    static const char *const given[] = {"--port=abc", "word", "--prot=1", "--workers", "4", "--admin-token=x",
+                                        "-z", "--no-port", "--data-dir=", "-qv", "--", "-1", "--drain"};
+    char *argv[ARRAY_LEN(given)];
+    struct option_set *s = option_set_new();
+    struct buf b = BUF_INIT(4096);
+    const char *words[2];
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(given); i++)
+        argv[i] = xstrdup(given[i]);
+    assert_int_equal(option_set_args_all(s, ARRAY_LEN(argv), argv, words, ARRAY_LEN(words), &n, &b), 7);
+    assert_string_equal(buf_cstr(&b),
+                        "flag --port: 'abc' is not a whole number\n"
+                        "unknown option --prot; did you mean --port?\n"
+                        "flag --admin-token: a secret is taken from the environment, not from an argument that every "
+                        "user of the machine can read\n"
+                        "unknown option -z\n"
+                        "flag --no-port: is not for an option with a value\n"
+                        "flag --data-dir: has 0 characters, not 1..4000\n"
+                        "too many words: '--drain'\n");
+    assert_int_equal(n, 2);
+    assert_string_equal(words[0], "word"); /* borrowed */
+    assert_string_equal(words[1], "-1");
+    assert_int_equal(option_int(s, "workers"), 4); /* what is good counts */
+    assert_int_equal(option_int(s, "port"), 8081);
+    for (size_t i = 0; i < ARRAY_LEN(given); i++)
+        xfree(argv[i]);
+    buf_release(&b);
+    option_set_free(s);
+}
+
+static void test_option__nearest_of_other_names(void **state)
+{
+    static const char *const names[] = {"serve", "import", "backup", "health", "run"};
+    static const struct {
+        const char *word, *want;
+    } rows[] = {{"sevre", "serve"}, {"imprt", "import"}, {"BACKUP", "backup"}, {"runn", "run"}, {"rnu", NULL},
+                {"frobnicate", NULL}, {"", NULL}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *got = option_nearest_of(str_of(rows[i].word), names, ARRAY_LEN(names));
+
+        if (rows[i].want ? !got || strcmp(got, rows[i].want) != 0 : got != NULL)
+            fail_msg("'%s' gave %s", rows[i].word, got ? got : "none");
+    }
+}
+
 /* Environment. --------------------------------------------------------------------------------- */
 
 static struct option_set *set_env(const char *const *entries, int want, const char *problems)
@@ -512,7 +561,7 @@ static void test_option__old_numbers_fall_back(void **state)
     option_set_free(s);
     option_set_free(
         set_env(ENV("PORT=-1"), 0, "warning: PORT: '-1' is not in 0..65535; ignored\n"));
-    option_set_free(set_env(ENV("PORT=65536"), 1, "PORT: '65536' is not in 0..65535\n"));
+    option_set_free(set_env(ENV("PORT=65536"), 1, "environment PORT: '65536' is not in 0..65535\n"));
 }
 
 /* A Kubernetes service named gatehouse sets this in every container beside it. */
@@ -533,9 +582,9 @@ static void test_option__bad_environment_is_collected(void **state)
         set_env(ENV("GATEHOUSE_WORKERS=many", "TRUST_PROXY_HEADERS=10.0.0.0/8",
                     "ACCESS_PASSWORD=a\x01", "GATEHOUSE_PROT=1"),
                 3,
-                "GATEHOUSE_WORKERS: 'many' is not a whole number\n"
-                "ACCESS_PASSWORD: holds control characters\n"
-                "TRUST_PROXY_HEADERS: '10.0.0.0/8' is not true or false\n"
+                "environment GATEHOUSE_WORKERS: 'many' is not a whole number\n"
+                "environment ACCESS_PASSWORD: holds control characters\n"
+                "environment TRUST_PROXY_HEADERS: '10.0.0.0/8' is not true or false\n"
                 "warning: GATEHOUSE_PROT is not known; did you mean GATEHOUSE_PORT?\n"));
 }
 
@@ -556,7 +605,7 @@ static void test_option__old_switch_is_on_but_for_four_words(void **state)
         option_set_free(s);
     }
     option_set_free(set_env(ENV("GATEHOUSE_LOG_CLEANUP_ENABLED=si"), 1,
-                            "GATEHOUSE_LOG_CLEANUP_ENABLED: 'si' is not true or false\n"));
+                            "environment GATEHOUSE_LOG_CLEANUP_ENABLED: 'si' is not true or false\n"));
 }
 
 static void test_option__flags_beat_the_environment_in_either_order(void **state)
@@ -632,6 +681,22 @@ static void test_option__help_fits_and_is_complete(void **state)
     }
 }
 
+static void test_option__help_of_some(void **state)
+{
+    struct buf b = BUF_INIT(1 << 14), little = BUF_INIT(100);
+
+    option_help_of(&b, STR("token url"));
+    assert_non_null(strstr(buf_cstr(&b), "  --url=TEXT "));
+    assert_non_null(strstr(buf_cstr(&b), "  GATEHOUSE_TOKEN "));
+    assert_true(strstr(buf_cstr(&b), "--url") < strstr(buf_cstr(&b), "GATEHOUSE_TOKEN"));
+    assert_null(strstr(buf_cstr(&b), "--dry-run"));
+    assert_null(strstr(buf_cstr(&b), "--port"));
+    option_help_of(&little, STR("token url"));
+    assert_true(buf_len(&little) <= 100);
+    buf_release(&b);
+    buf_release(&little);
+}
+
 static void test_option__help_stops_at_a_ceiling(void **state)
 {
     for (size_t max = 0; max < 3000; max += 11) {
@@ -676,6 +741,9 @@ int main(void)
         cmocka_unit_test(test_option__dup_is_independent),
         cmocka_unit_test(test_option__dump_masks_secrets),
         cmocka_unit_test(test_option__help_fits_and_is_complete),
+        cmocka_unit_test(test_option__help_of_some),
+        cmocka_unit_test(test_option__every_bad_flag_is_collected),
+        cmocka_unit_test(test_option__nearest_of_other_names),
         cmocka_unit_test(test_option__help_stops_at_a_ceiling),
     };
 
