@@ -80,30 +80,18 @@ static int bad_type(const struct channel_field *f, struct err *reterr)
 
 /* ---- texts ---- */
 
-static bool is_socks(struct str *s)
-{
-    return str_skip_prefix(s, STR("socks5://")) || str_skip_prefix(s, STR("socks5h://"));
-}
-
 static int check_url(const struct channel_field *f, struct str s, struct err *reterr)
 {
-    struct buf http = BUF_INIT(8192);
-    struct str rest = s;
     struct url u = {0};
-    int rc;
+    struct err e = {0};
 
-    if ((f->flags & CHANNEL_FIELD_PROXY) && is_socks(&rest)) {
-        buf_put(&http, STR("http://")); /* the same grammar behind the scheme */
-        buf_put(&http, rest);
-        s = buf_str(&http);
-    }
-    rc = url_parse(s, &u, NULL);
-    buf_release(&http);
-    if (rc < 0)
-        return err_set_field(reterr, ERR_SYNTAX, f->name, "%s must be an http://%s URL with a host",
-                             f->name,
-                             f->flags & CHANNEL_FIELD_PROXY ? ", https://, socks5:// or socks5h://"
-                                                            : " or https://");
+    if (f->flags & CHANNEL_FIELD_PROXY)
+        return url_check_proxy(s, &e) < 0
+                   ? err_set_field(reterr, ERR_SYNTAX, f->name, "%s %s", f->name, e.text)
+                   : 0;
+    if (url_parse(s, &u, NULL) < 0)
+        return err_set_field(reterr, ERR_SYNTAX, f->name,
+                             "%s must be an http:// or https:// URL with a host", f->name);
     if (u.has_userinfo)
         return err_set_field(reterr, ERR_SYNTAX, f->name, "%s must not contain a user or password",
                              f->name);

@@ -105,6 +105,29 @@ int url_parse(struct str text, struct url *ret, struct err *reterr)
     return 0;
 }
 
+int url_check_proxy(struct str text, struct err *reterr)
+{
+    struct buf http = BUF_INIT(8192);
+    struct str rest = text;
+    struct url u = {0};
+    int rc = 0;
+
+    if (str_skip_prefix(&rest, STR("socks5://")) || str_skip_prefix(&rest, STR("socks5h://"))) {
+        rc = buf_add_str(&http, STR("http://")); /* the same grammar behind the scheme */
+        if (rc == 0)
+            rc = buf_add_str(&http, rest);
+        text = buf_str(&http);
+    }
+    if (rc == 0)
+        rc = url_parse(text, &u, NULL);
+    buf_release(&http);
+    if (rc < 0)
+        return err_set(reterr, ERR_SYNTAX, "must be an http://, https://, socks5:// or socks5h:// URL with a host");
+    if (u.has_userinfo)
+        return err_set(reterr, ERR_SYNTAX, "must not contain a user or password");
+    return 0;
+}
+
 int url_origin(const struct url *u, struct buf *out)
 {
     const char *scheme = u->is_https ? "https" : "http";

@@ -21,6 +21,9 @@ struct url {
 /* 0; ERR_SYNTAX with the reason: other scheme, no host, bad port, control characters, blanks.
  * The parts point into `text`. */
 MUST_USE int url_parse(struct str text, struct url *ret, struct err *reterr);
+/* An outbound proxy: http, https, socks5 or socks5h, a host, no user or password (they would be shown
+ * where addresses are). 0 or ERR_SYNTAX with the reason, to be put behind a name: "must be ...". */
+MUST_USE int url_check_proxy(struct str text, struct err *reterr);
 /* "https://host:8443" (port only when it is not the scheme's). */
 MUST_USE int url_origin(const struct url *u, struct buf *out);
 

@@ -150,6 +150,29 @@ static void test_url__refuses_long_names(void **state)
     assert_int_equal(url_parse(str_n(text, 7 + 253), &u, NULL), 0);
 }
 
+static void test_url__knows_proxies(void **state)
+{
+    static const char *const good[] = {"http://p", "https://p:8443", "socks5://p:1080", "socks5h://[::1]:1080",
+                                       "HTTP://127.0.0.1:3128/"};
+    static const char *const bad[] = {"", "p", "p:3128", "ftp://p", "socks4://p", "socks5://", "socks5://:1080",
+                                      "http://p:99999", "http://a b", "socks5h://p\n", "Socks5//p"};
+    struct err e = {0};
+    char *longest = xcalloc(1, 10001);
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_int_equal(url_check_proxy(str_of(good[i]), &e), 0);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(url_check_proxy(str_of(bad[i]), &e), ERR_SYNTAX);
+        assert_string_equal(e.text, "must be an http://, https://, socks5:// or socks5h:// URL with a host");
+    }
+    memset(longest, 'a', 10000);
+    memcpy(longest, "socks5://", 9);
+    assert_int_equal(url_check_proxy(str_of(longest), &e), ERR_SYNTAX);
+    xfree(longest);
+    assert_int_equal(url_check_proxy(STR("socks5://me:secret@p:1080"), &e), ERR_SYNTAX);
+    assert_string_equal(e.text, "must not contain a user or password");
+}
+
 static void test_url__writes_origin(void **state)
 {
     struct buf b = BUF_INIT(100);
@@ -230,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_url__reads_ip6_and_userinfo),
         cmocka_unit_test(test_url__refuses_the_rest),
         cmocka_unit_test(test_url__refuses_long_names),
+        cmocka_unit_test(test_url__knows_proxies),
         cmocka_unit_test(test_url__writes_origin),
         cmocka_unit_test(test_url__percent_coding_goes_both_ways),
         cmocka_unit_test(test_url__decode_refuses_and_leaves_output),
