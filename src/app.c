@@ -528,20 +528,20 @@ int app_serve(struct option_set *options)
     struct app *app = xcalloc(1, sizeof(*app));
     struct buf first = BUF_INIT(64 * 1024);
     struct err e = {0};
-    int code = APP_OK;
+    int code = APP_OK, rc;
 
     app->options = options;
     process_setup();
     if (secret_global_init() < 0 || curl_client_global_init() < 0)
-        err_set(&e, ERR_INTERNAL, "libsodium or libcurl cannot be initialised");
+        rc = err_set(&e, ERR_INTERNAL, "libsodium or libcurl cannot be initialised");
     else
-        build(app, &first, &e);
+        rc = build(app, &first, &e);
 
-    if (e.code != 0) {
+    if (rc < 0) {
         log_error("app", "cannot start: %s", e.text);
         for (unsigned i = 0; i < app->started_count; i++)
             loop_post(app->workers[i].loop, &app->workers[i].close_msg, worker_close);
-        code = e.code == ERR_SYNTAX || e.code == ERR_RANGE ? APP_BAD_CONFIG : APP_FAILED;
+        code = rc == ERR_SYNTAX || rc == ERR_RANGE ? APP_BAD_CONFIG : APP_FAILED;
     } else {
         start_control(app);
         app_listen_announce(&app->listen, options, buf_str(&first));

@@ -108,6 +108,15 @@ static bool is_given(struct auth *a, const struct catalog_snapshot *s, const cha
            catalog_setting(s, key_of(name, SUFFIX_HASH, key)).len != 0;
 }
 
+static bool has_imported(const struct catalog_snapshot *s)
+{
+    bool has = catalog_setting(s, "admin_password").len != 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(secret_names); i++)
+        has |= catalog_setting(s, secret_names[i]).len != 0;
+    return has;
+}
+
 static int first_start(struct auth *a, struct catalog_snapshot *s, struct buf *ret_first,
                        struct err *reterr)
 {
@@ -128,7 +137,7 @@ static int first_start(struct auth *a, struct catalog_snapshot *s, struct buf *r
             rc = secret_pwhash(str_of(f.password), f.pwhash, reterr);
         }
     }
-    if (rc == 0)
+    if (rc == 0 && (f.token[0] || f.pwhash[0] || has_imported(s)))
         rc = catalog_apply(a->catalog, store_first, &f, reterr);
     if (rc == 0 && f.token[0])
         buf_putf(ret_first, "\nFirst start. Shown once, kept only as hashes:\n%s%s%s  admin token     %s\n\n",

@@ -15,18 +15,30 @@ static const char *seen_key(const char *name, char out[80])
     return out;
 }
 
+/* Whether the environment says something new; ret_hex: the hash to remember. */
+static bool is_news(const struct seed *s, const struct option_row *row,
+                    char ret_hex[2 * SECRET_HASH_SIZE + 1])
+{
+    uint8_t hash[SECRET_HASH_SIZE];
+    char key[80];
+
+    if (!(row->flags & OPTION_PAGE) || option_origin(s->options, row->name) < OPTION_ENV)
+        return false;
+    secret_sha256(option_text(s->options, row->name), hash);
+    secret_hex(hash, sizeof(hash), ret_hex);
+    return !str_eq_c(catalog_setting(s->snapshot, seen_key(row->name, key)), ret_hex);
+}
+
 static int seed_row(struct catalog_tx *tx, const struct seed *s, const struct option_row *row,
                     struct err *reterr)
 {
-    struct str value = option_text(s->options, row->name);
-    uint8_t hash[SECRET_HASH_SIZE];
     char hex[2 * SECRET_HASH_SIZE + 1], key[80];
+    struct str value;
     int rc;
 
-    secret_sha256(value, hash);
-    secret_hex(hash, sizeof(hash), hex);
-    if (str_eq_c(catalog_setting(s->snapshot, seen_key(row->name, key)), hex))
+    if (!is_news(s, row, hex))
         return 0;
+    value = option_text(s->options, row->name);
     rc = row->type == OPTION_SECRET ? auth_secret_store(tx, row->name, value, reterr)
                                     : catalog_setting_set(tx, row->name, value, false, reterr);
     if (rc < 0)
@@ -39,19 +51,22 @@ static int seed_run(struct catalog_tx *tx, void *ctx, struct err *reterr)
     const struct seed *s = ctx;
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < option_row_count; i++) {
-        if ((option_rows[i].flags & OPTION_PAGE) &&
-            option_origin(s->options, option_rows[i].name) >= OPTION_ENV)
-            rc = seed_row(tx, s, &option_rows[i], reterr);
-    }
+    for (size_t i = 0; rc == 0 && i < option_row_count; i++)
+        rc = seed_row(tx, s, &option_rows[i], reterr);
     return rc;
 }
 
 int settings_seed(struct catalog *c, const struct option_set *o, struct err *reterr)
 {
     struct seed s = {.options = o, .snapshot = catalog_latest(c)};
-    int rc = catalog_apply(c, seed_run, &s, reterr);
+    char hex[2 * SECRET_HASH_SIZE + 1];
+    bool any = false;
+    int rc = 0;
 
+    for (size_t i = 0; i < option_row_count; i++)
+        any |= is_news(&s, &option_rows[i], hex);
+    if (any) /* else nothing is written: a start on a full disk succeeds */
+        rc = catalog_apply(c, seed_run, &s, reterr);
     catalog_unref(s.snapshot);
     return rc;
 }

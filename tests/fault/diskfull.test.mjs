@@ -67,10 +67,16 @@ test('while it runs: answers, says so, recovers, has lost nothing', async (t) =>
     }
     return refused > 3;
   }, 'a refusal', 30000);
-  const health = await d.request('GET', '/api/health');
-  assert.equal(health.status, 503);
-  assert.equal(health.json.store, 'error');
-  assert.deepEqual((await d.request('GET', '/health')).json, { status: 'ok', database: 'error' });
+  // a small write may find a place now and then: health is that of the last one
+  const health = await until(async () => {
+    await d.request('POST', '/api/proxy/keys', { name: 'x'.repeat(128), description: 'y'.repeat(512) }, admin);
+    const r = await d.request('GET', '/api/health');
+    return r.json.store === 'error' && r;
+  }, 'health to say so');
+  assert.equal(health.status, 200, 'a full disk is no reason to restart it');
+  const plain = await d.request('GET', '/health');
+  assert.equal(plain.status, 200);
+  assert.equal(plain.json.status, 'ok');
   // reading goes on, and so does the page
   assert.equal((await d.request('GET', `/api/targets/${item.id}/logs`, undefined, admin)).json.count, 40);
   assert.equal((await d.request('GET', '/')).status, 200);
@@ -84,7 +90,7 @@ test('while it runs: answers, says so, recovers, has lost nothing', async (t) =>
 
   empty(disk);
   const freed = performance.now();
-  await until(async () => (await d.request('GET', '/api/health')).status === 200 && (await d.request('POST', '/api/proxy/keys', { name: 'after' }, admin)).status === 200, 'recovery', 15000);
+  await until(async () => (await d.request('GET', '/api/health')).json.store === 'ok' && (await d.request('POST', '/api/proxy/keys', { name: 'after' }, admin)).status === 200, 'recovery', 15000);
   assert.ok(performance.now() - freed < 6000, `${performance.now() - freed} ms`);
   await until(async () => (await d.request('GET', '/ready')).status === 200, 'ready');
   await until(async () => { const l = await d.api('GET', '/api/ledger'); return l.seq_committed === l.seq_assigned && !l.spooling; }, 'the ledger to catch up');
