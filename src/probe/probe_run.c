@@ -187,7 +187,7 @@ static void write_line(struct probe_run *run, const char *model, const struct pr
     json_out_kcstr(&j, "model", model);
     json_out_kbool(&j, "stream", res->is_stream);
     json_out_key(&j, "duration");
-    json_out_fixed(&j, res->duration_us / 1000, 3);
+    json_out_fixed(&j, (res->duration_us + 500) / 1000, 3); /* as the rows of the logs round it */
     json_out_kbool(&j, "success", outcome_is_success(res->outcome));
     json_out_kbool(&j, "transport_success", res->transport_success);
     json_out_ki64(&j, "tool_calls_count", 0);
