@@ -69,6 +69,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
         return stop_with(call, CURL_STOP_HEAD);
     if (!str_ends(line, STR("\r\n")))
         return stop_with(call, CURL_STOP_LINE_END);
+    if (line.len > 2 && ++call->head_lines > CURL_CALL_HEAD_LINES_MAX) /* status lines too */
+        return stop_with(call, CURL_STOP_HEAD_LINES);
     if (str_starts(line, STR("HTTP/"))) {
         call->has_length = call->has_transfer_encoding = false;
     } else if (is_header(line, STR("content-length"))) {

@@ -25,10 +25,11 @@ struct curl_client {
     size_t idle_count;
 };
 
-#define CURL_CALL_HEAD_MAX (256u << 10)
+#define CURL_CALL_HEAD_MAX       (256u << 10)
+#define CURL_CALL_HEAD_LINES_MAX 500u
 
 /* Why we ended a transfer from inside a callback; libcurl only sees a failed write. */
-enum curl_stop { CURL_STOP_NONE, CURL_STOP_BY_CALLER, CURL_STOP_BODY, CURL_STOP_TRUNCATED, CURL_STOP_HEAD, CURL_STOP_FRAMING, CURL_STOP_LINE_END };
+enum curl_stop { CURL_STOP_NONE, CURL_STOP_BY_CALLER, CURL_STOP_BODY, CURL_STOP_TRUNCATED, CURL_STOP_HEAD, CURL_STOP_HEAD_LINES, CURL_STOP_FRAMING, CURL_STOP_LINE_END };
 
 struct curl_call {
     struct list node;
@@ -40,7 +41,7 @@ struct curl_call {
     void *ctx;
     unsigned flags;
     uint64_t timeout_ms, connect_timeout_ms;
-    size_t max_body_bytes, body_bytes, head_bytes;
+    size_t max_body_bytes, body_bytes, head_bytes, head_lines;
     bool is_running;   /* in the multi handle */
     bool is_cancelled; /* by curl_call_cancel(): nothing may be called any more */
     bool has_proxy, has_length, has_transfer_encoding;

@@ -203,6 +203,9 @@ static enum curl_fault fault_of_stop(struct curl_call *call)
     case CURL_STOP_HEAD:
         snprintf(out, size, "the answer's head is larger than %u KiB", CURL_CALL_HEAD_MAX >> 10);
         return CURL_FAULT_TOO_LARGE;
+    case CURL_STOP_HEAD_LINES:
+        snprintf(out, size, "the answer has too many header lines");
+        return CURL_FAULT_TOO_LARGE;
     case CURL_STOP_FRAMING:
         snprintf(out, size, "the answer's length is given twice");
         return CURL_FAULT_PROTO;

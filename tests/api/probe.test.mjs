@@ -94,7 +94,7 @@ test('models list faults end the run with the text of the original', async () =>
 });
 
 test('every kind of broken upstream ends as one failed row, never as a stuck run', async () => {
-  const faults = ['garbage', 'bad-status', 'http09', 'lf-only', 'te-cl', 'two-lengths', 'length-over', 'chunk-cut', 'chunk-bad', 'no-last-chunk', 'header-1m', 'headers-10k', 'gzip-bomb', 'gzip-invalid', 'not-json', 'html', 'empty-body', 'cut-json', 'bad-utf8', 'depth-bomb', 'error-200-success', 'error-200-code', 'error-200-string', 'error-200-object', 'empty-choices', 'null-content', 'big-body', 'redirect', 'hang-head', 'hang-body', 'reset'];
+  const faults = ['garbage', 'bad-status', 'http09', 'lf-only', 'te-cl', 'two-lengths', 'length-over', 'chunk-cut', 'chunk-bad', 'no-last-chunk', 'header-1m', 'headers-10k', 'gzip-bomb', 'gzip-invalid', 'not-json', 'html', 'empty-body', 'cut-json', 'depth-bomb', 'error-200-success', 'error-200-code', 'error-200-string', 'error-200-object', 'empty-choices', 'null-content', 'big-body', 'redirect', 'hang-head', 'hang-body', 'reset'];
   const ch = await create('broken', { selected_models: ['gpt-4o-mini'], timeout_s: 3 });
   for (const fault of faults) {
     await sim.reset();
@@ -105,6 +105,9 @@ test('every kind of broken upstream ends as one failed row, never as a stuck run
     assert.ok(item.latest_models[0].error, fault);
     assert.notEqual(item.latest_models[0].outcome, 'ok', fault);
   }
+  await sim.reset();
+  await sim.behave({ model: '*', fault: 'bad-utf8' }); // readable but for a byte, which is replaced
+  assert.equal((await run(ch.id)).last_status, 'healthy');
   await sim.reset();
   assert.equal((await run(ch.id)).last_status, 'healthy');
 });

@@ -167,9 +167,16 @@ static bool serve(struct peer *p, struct str path)
         else if (IS("/long-header")) {
             say(p, "HTTP/1.1 200 OK\r\nX: ");
             peer_write(p, memset(blob, 'x', sizeof(blob)), sizeof(blob));
-        } else if (IS("/many-headers")) {
+        } else if (IS("/many-headers") || IS("/too-many-headers")) { /* 500 lines, or one more */
             say(p, "HTTP/1.1 200 OK\r\n");
-            say_many(p, "X-Some-Header: some value\r\n", 20000);
+            say_many(p, "A: b\r\n", IS("/many-headers") ? 498 : 499);
+            say(p, "Content-Length: 0\r\n\r\n");
+        } else if (IS("/large-head")) {
+            say(p, "HTTP/1.1 200 OK\r\n");
+            memset(blob, 'x', 1024);
+            memcpy(blob, "A: ", 3);
+            memcpy(blob + 1022, "\r\n", 3);
+            say_many(p, blob, 300);
             say(p, "\r\n");
         } else if (IS("/endless")) {
             say(p, "HTTP/1.1 200 OK\r\n\r\n");
@@ -610,8 +617,12 @@ static void test_curl_client__bounds_the_head(void **state)
 
     get("/long-header", &s);
     assert_fault(&s, CURL_FAULT_TOO_LARGE, "header line");
-    get("/many-headers", &s);
+    get("/large-head", &s);
     assert_fault(&s, CURL_FAULT_TOO_LARGE, "head is larger");
+    get("/many-headers", &s);
+    assert_fault(&s, CURL_FAULT_NONE, "");
+    get("/too-many-headers", &s);
+    assert_fault(&s, CURL_FAULT_TOO_LARGE, "too many header lines");
 }
 
 static void test_curl_client__keeps_deadlines(void **state)
