@@ -77,6 +77,10 @@ MUST_USE int catalog_channel_delete(struct catalog_tx *tx, int64_t id, struct er
 MUST_USE int catalog_channel_load(struct catalog_tx *tx, int64_t id, struct channel **ret, struct err *reterr); /* current row, caller frees */
 MUST_USE int catalog_channel_reorder(struct catalog_tx *tx, const int64_t *ids, size_t count, struct err *reterr); /* spec 1 texts */
 MUST_USE int catalog_key_insert(struct catalog_tx *tx, const struct proxy_key *k, int64_t *ret_id, struct err *reterr); /* ERR_RANGE: "target id <n> not found" */
+MUST_USE int catalog_key_load(struct catalog_tx *tx, int64_t id, struct proxy_key **ret, struct err *reterr); /* current row, caller frees; ERR_NOTFOUND also when revoked */
+/* Name, description, the two lists and whether it is enabled, as in k; allowed channels that the
+ * key did not have before must exist. ERR_NOTFOUND, also when revoked; ERR_RANGE as insert. */
+MUST_USE int catalog_key_update(struct catalog_tx *tx, const struct proxy_key *k, struct err *reterr);
 MUST_USE int catalog_key_revoke(struct catalog_tx *tx, int64_t id, utc_ms now, struct err *reterr); /* ERR_NOTFOUND also when revoked already */
 MUST_USE int catalog_setting_set(struct catalog_tx *tx, const char *key, struct str value, bool is_secret, struct err *reterr);
 MUST_USE int catalog_setting_delete(struct catalog_tx *tx, const char *key, struct err *reterr);

@@ -229,24 +229,99 @@ int catalog_write_key_put(struct catalog_tx *tx, const struct proxy_key *k, int6
     return 0;
 }
 
+static bool allows_channel(const struct proxy_key *k, int64_t id)
+{
+    for (size_t i = 0; k && i < k->allowed_channel_count; i++)
+        if (k->allowed_channels[i] == id)
+            return true;
+    return false;
+}
+
+/* Those that `before` (or NULL) had may have been deleted since. */
+static int check_channels(const struct catalog_tx *tx, const struct proxy_key *k,
+                          const struct proxy_key *before, struct err *reterr)
+{
+    for (size_t i = 0; i < k->allowed_channel_count; i++)
+        if (!catalog_write_channel(tx, k->allowed_channels[i]) &&
+            !allows_channel(before, k->allowed_channels[i]))
+            return err_set_field(reterr, ERR_RANGE, "allowed_target_ids", "target id %lld not found",
+                                 (long long)k->allowed_channels[i]);
+    return 0;
+}
+
 int catalog_key_insert(struct catalog_tx *tx, const struct proxy_key *k, int64_t *ret_id,
                        struct err *reterr)
 {
-    for (size_t i = 0; i < k->allowed_channel_count; i++)
-        if (!catalog_write_channel(tx, k->allowed_channels[i]))
-            return err_set_field(reterr, ERR_RANGE, "allowed_target_ids", "target id %lld not found",
-                                 (long long)k->allowed_channels[i]);
-    return catalog_write_key_put(tx, k, ret_id, reterr);
+    int rc = check_channels(tx, k, NULL, reterr);
+
+    return rc < 0 ? rc : catalog_write_key_put(tx, k, ret_id, reterr);
+}
+
+/* The draft's key `k->id` becomes a copy of k. */
+static void replace_key(struct catalog_tx *tx, const struct proxy_key *k)
+{
+    draft_keys(tx, 0);
+    for (size_t i = 0; i < tx->key_count; i++) {
+        if (tx->keys[i]->id == k->id) {
+            proxy_key_free(tx->keys[i]);
+            tx->keys[i] = proxy_key_dup(k);
+        }
+    }
+}
+
+int catalog_key_load(struct catalog_tx *tx, int64_t id, struct proxy_key **ret, struct err *reterr)
+{
+    const struct proxy_key *k = catalog_write_key(tx, id);
+
+    if (!k || k->revoked_utc_ms > 0)
+        return err_set(reterr, ERR_NOTFOUND, "proxy key not found or already revoked");
+    *ret = proxy_key_dup(k);
+    return 0;
+}
+
+int catalog_key_update(struct catalog_tx *tx, const struct proxy_key *k, struct err *reterr)
+{
+    struct buf ids = BUF_INIT(1u << 20), models = BUF_INIT(64u << 20);
+    CLEANUP(proxy_key_freep) struct proxy_key *before = NULL;
+    struct store_stmt *st;
+    struct json_out j;
+    int rc = catalog_key_load(tx, k->id, &before, reterr);
+
+    if (rc == 0)
+        rc = check_channels(tx, k, before, reterr);
+    if (rc == 0)
+        rc = store_prepare(tx->conn,
+                           "UPDATE proxy_keys SET name = ?, description = ?, allowed_channels = ?, "
+                           "allowed_models = ?, enabled = ? WHERE id = ?",
+                           &st, reterr);
+    if (rc < 0)
+        return rc;
+    json_out_init(&j, &ids);
+    proxy_key_ids_write(k, &j);
+    json_out_init(&j, &models);
+    proxy_key_models_write(k, &j);
+    store_bind_str(st, 1, str_of(k->name));
+    store_bind_str(st, 2, str_of(k->description));
+    store_bind_str(st, 3, buf_str(&ids));
+    store_bind_str(st, 4, buf_str(&models));
+    store_bind_i64(st, 5, k->enabled);
+    store_bind_i64(st, 6, k->id);
+    rc = store_run(st, reterr);
+    buf_release(&ids);
+    buf_release(&models);
+    if (rc == 0)
+        replace_key(tx, k);
+    return rc;
 }
 
 int catalog_key_revoke(struct catalog_tx *tx, int64_t id, utc_ms now, struct err *reterr)
 {
-    const struct proxy_key *k = catalog_write_key(tx, id);
+    CLEANUP(proxy_key_freep) struct proxy_key *k = NULL;
     struct store_stmt *st;
-    int rc;
+    int rc = catalog_key_load(tx, id, &k, reterr);
 
-    if (!k || k->revoked_utc_ms > 0)
-        return err_set(reterr, ERR_NOTFOUND, "proxy key not found or already revoked");
+    if (rc < 0)
+        return rc;
     rc = store_prepare(tx->conn,
                        "UPDATE proxy_keys SET enabled = 0, revoked_utc_ms = ? WHERE id = ?", &st,
                        reterr);
@@ -257,18 +332,9 @@ int catalog_key_revoke(struct catalog_tx *tx, int64_t id, utc_ms now, struct err
     rc = store_run(st, reterr);
     if (rc < 0)
         return rc;
-    draft_keys(tx, 0);
-    for (size_t i = 0; i < tx->key_count; i++) {
-        if (tx->keys[i]->id != id)
-            continue;
-
-        struct proxy_key *copy = proxy_key_dup(tx->keys[i]);
-
-        copy->enabled = false;
-        copy->revoked_utc_ms = now;
-        proxy_key_free(tx->keys[i]);
-        tx->keys[i] = copy;
-    }
+    k->enabled = false;
+    k->revoked_utc_ms = now;
+    replace_key(tx, k);
     return 0;
 }
 

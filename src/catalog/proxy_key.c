@@ -225,18 +225,29 @@ static int read_models(struct proxy_key *k, const json_t *v, struct err *reterr)
     return 0;
 }
 
+static int read_enabled(struct proxy_key *k, const json_t *v, struct err *reterr)
+{
+    if (!v || json_is_null(v))
+        return 0;
+    if (!json_is_boolean(v))
+        return err_set_field(reterr, ERR_SYNTAX, "enabled", "enabled must be a boolean");
+    k->enabled = json_is_true(v);
+    return 0;
+}
+
 /* A slip in the name of a restriction must not make a key without it. */
-static int check_names(const json_t *obj, struct err *reterr)
+static int check_names(const json_t *obj, bool is_patch, struct err *reterr)
 {
     static const char *const known[] = {"name", "description", "allowed_models",
-                                        "allowed_target_ids"};
+                                        "allowed_target_ids", "enabled"};
+    size_t count = ARRAY_LEN(known) - !is_patch; /* a new key is enabled */
     void *it = json_object_iter((json_t *)(uintptr_t)obj); /* only read */
 
     for (; it; it = json_object_iter_next((json_t *)(uintptr_t)obj, it)) {
         const char *name = json_object_iter_key(it);
         bool is_known = false;
 
-        for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        for (size_t i = 0; i < count; i++)
             is_known |= strcmp(name, known[i]) == 0;
         if (!is_known)
             return err_set_field(reterr, ERR_SYNTAX, name, "unknown field '%s'", name);
@@ -244,15 +255,13 @@ static int check_names(const json_t *obj, struct err *reterr)
     return 0;
 }
 
-int proxy_key_from_json(struct proxy_key *k, const json_t *obj, struct err *reterr)
+static int read_all(struct proxy_key *k, const json_t *obj, bool is_patch, struct err *reterr)
 {
-    if (!json_is_object(obj) && !json_is_null(obj))
-        return err_set(reterr, ERR_SYNTAX, "invalid JSON");
-
     CLEANUP(proxy_key_freep) struct proxy_key *next = proxy_key_dup(k);
-    int rc = check_names(obj, reterr);
+    const json_t *name = json_doc_get(obj, "name");
+    int rc = check_names(obj, is_patch, reterr);
 
-    if (rc == 0)
+    if (rc == 0 && !(is_patch && (!name || json_is_null(name))))
         rc = read_text(obj, "name", 1, NAME_MAX_CHARS, &next->name, reterr);
     if (rc == 0)
         rc = read_text(obj, "description", 0, DESCRIPTION_MAX_CHARS, &next->description, reterr);
@@ -260,6 +269,8 @@ int proxy_key_from_json(struct proxy_key *k, const json_t *obj, struct err *rete
         rc = read_models(next, json_doc_get(obj, "allowed_models"), reterr);
     if (rc == 0)
         rc = read_ids(next, json_doc_get(obj, "allowed_target_ids"), reterr);
+    if (rc == 0)
+        rc = read_enabled(next, json_doc_get(obj, "enabled"), reterr);
     if (rc < 0)
         return rc;
 
@@ -268,6 +279,20 @@ int proxy_key_from_json(struct proxy_key *k, const json_t *obj, struct err *rete
     *k = *next;
     *next = other;
     return 0;
+}
+
+int proxy_key_from_json(struct proxy_key *k, const json_t *obj, struct err *reterr)
+{
+    if (!json_is_object(obj) && !json_is_null(obj))
+        return err_set(reterr, ERR_SYNTAX, "invalid JSON");
+    return read_all(k, obj, false, reterr);
+}
+
+int proxy_key_patch_json(struct proxy_key *k, const json_t *obj, struct err *reterr)
+{
+    if (!json_is_object(obj))
+        return err_set(reterr, ERR_SYNTAX, "invalid JSON");
+    return read_all(k, obj, true, reterr);
 }
 
 bool proxy_key_ids_read(struct proxy_key *k, struct str json)

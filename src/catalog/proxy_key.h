@@ -33,6 +33,8 @@ static inline void proxy_key_freep(struct proxy_key **p)
 }
 /* Body of POST /api/proxy/keys; spec 1 section 1.7 texts. */
 MUST_USE int proxy_key_from_json(struct proxy_key *k, const json_t *obj, struct err *reterr);
+/* Body of PATCH: the same members and bounds, and "enabled"; what is absent or null stays as it is. */
+MUST_USE int proxy_key_patch_json(struct proxy_key *k, const json_t *obj, struct err *reterr);
 /* Draw a token "sk-" + 36 characters, set hash and prefix. */
 #define PROXY_KEY_TOKEN_SIZE 40
 void proxy_key_draw(struct proxy_key *k, char out_token[PROXY_KEY_TOKEN_SIZE]);

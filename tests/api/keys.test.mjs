@@ -1,4 +1,4 @@
-// Keys of the gateway's clients (spec 1 section 1.7): made, listed, revoked; the token is seen once.
+// Keys of the gateway's clients (spec 1 section 1.7): made, listed, changed, revoked; the token is seen once.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -82,6 +82,50 @@ test('revoking: once, kept in the list', async () => {
   }
 });
 
+const patch = (id, body) => d.request('PATCH', `/api/proxy/keys/${id}`, body, admin);
+
+test('a change: only what is given, the token stays', async () => {
+  const made = (await create({ name: 'before', allowed_target_ids: [target], allowed_models: ['relay-a/m'], description: 'old' })).json.item;
+  let want = { ...made };
+  for (const body of [{}, { name: ' after ' }, { description: '' }, { allowed_models: ['b/y', 'a/x', 'b/y'] }, { allowed_target_ids: [] }, { allowed_target_ids: [target], enabled: false }, { enabled: true, allowed_models: [], description: 'new' }, { name: null, description: null, allowed_target_ids: null, allowed_models: null, enabled: null }]) {
+    for (const [k, v] of Object.entries(body)) if (v !== null) want = { ...want, [k]: typeof v === 'string' ? v.trim() : Array.isArray(v) ? [...new Set(v)].sort() : v };
+    const r = await patch(made.id, body);
+    assert.equal(r.status, 200, r.text);
+    assert.deepEqual(r.json, { item: want });
+    assert.deepEqual((await list()).find((i) => i.id === made.id), want);
+  }
+  const [[hash]] = sql(join(dataDir, 'gatehouse.db'), `SELECT key_prefix, name, enabled, allowed_channels FROM proxy_keys WHERE id = ${made.id}`);
+  assert.deepEqual(hash, [made.key_prefix, 'after', 1, `[${target}]`]);
+});
+
+test('what a change may not be: 400 with the reason, nothing is changed', async () => {
+  const { item } = (await create({ name: 'firm', allowed_target_ids: [target] })).json;
+  const was = await list();
+  for (const [text, body] of [...bad.filter(([, b]) => typeof b === 'string' || Object.keys(b).length > 0).map(([t, b]) => [t, typeof b === 'string' || 'x' !== b.name ? b : { ...b, enabled: false }]), [/^enabled must be a boolean$/, { enabled: 1 }], [/^enabled must be a boolean$/, { name: 'y', enabled: 'true' }], [/unknown/, { id: 5 }], [/unknown/, { key_prefix: 'sk-' }], [/unknown/, { revoked_at: null }]]) {
+    if (typeof body === 'object' && body.name === null) continue; // stays as it is
+    const r = await patch(item.id, body);
+    assert.equal(r.status, 400, `${JSON.stringify(body).slice(0, 80)}: ${r.text}`);
+    if (text instanceof RegExp) assert.match(r.json.detail, text, JSON.stringify(body).slice(0, 80));
+    else assert.equal(r.json.detail, text);
+  }
+  assert.deepEqual(await list(), was);
+});
+
+test('a key outlives a channel it names, and can be changed then; a revoked or unknown one cannot', async () => {
+  const gone = (await d.api('POST', '/api/targets', { name: 'gone', base_url: 'http://127.0.0.1:59999/v1', api_key: 'sk-u' })).item.id;
+  const { item } = (await create({ name: 'outlives', allowed_target_ids: [target, gone] })).json;
+  await d.api('DELETE', `/api/targets/${gone}`);
+  assert.equal((await patch(item.id, { name: 'outlived', allowed_target_ids: [gone] })).status, 200);
+  assert.deepEqual((await patch(item.id, { allowed_target_ids: [target] })).json.item.allowed_target_ids, [target]);
+  assert.equal((await patch(item.id, { allowed_target_ids: [gone] })).json.detail, `target id ${gone} not found`);
+  await d.api('DELETE', `/api/proxy/keys/${item.id}`);
+  for (const id of [item.id, 999999]) {
+    const r = await patch(id, { enabled: true });
+    assert.deepEqual([r.status, r.json], [404, { detail: 'proxy key not found or already revoked' }]);
+  }
+  for (const id of ['0', 'x', '1.5']) assert.deepEqual((await patch(id, {})).json, { detail: 'invalid id' });
+});
+
 test('with a session too; audited; all there after a kill', async () => {
   const cookie = await login(d);
   const r = await d.request('POST', '/api/proxy/keys', { name: 'by session' }, { cookie, origin: d.url });
@@ -89,7 +133,7 @@ test('with a session too; audited; all there after a kill', async () => {
   const was = await list();
   const [audit] = sql(join(dataDir, 'gatehouse.db'), "SELECT actor, action FROM audit WHERE action LIKE 'key.%' ORDER BY rowid");
   assert.deepEqual(audit.at(-1), ['admin session', 'key.create']);
-  assert.ok(audit.some((a) => a[1] === 'key.revoke'));
+  for (const action of ['key.update', 'key.revoke']) assert.ok(audit.some((a) => a[1] === action), action);
   await d.kill();
   d = await startDaemon({ dataDir });
   assert.deepEqual(await list(), was);
