@@ -31,6 +31,8 @@ int api_new(const struct api_config *cfg, struct api **ret, struct buf *ret_firs
     auth_refresh(a->auth, s);
     catalog_unref(s);
     ledger_subscribe(cfg->ledger, live_on_ledger, a->live);
+    health_subscribe(cfg->health, live_on_health, a->live);
+    api_metrics_register(a);
     *ret = a;
     return 0;
 }

@@ -16,5 +16,7 @@ struct api {
     struct buf openapi; /* made once */
 };
 
+/* Gauges of channels and their models; before threads start. */
+void api_metrics_register(struct api *a);
 /* Called once a call's answer is on its way: what the call held is let go. */
 void api_call_release(struct api_call *c);

@@ -174,7 +174,7 @@ const struct route api_system_routes[] = {
     {HTTP_GET_, "/ready", ROUTE_OPEN, 0, ready, T, "Readiness: 503 when the store could not be written for 5 s", NULL, NULL,
      "{\"type\":\"object\",\"properties\":{\"status\":{\"type\":\"string\"}}}", "503 not ready"},
     {HTTP_GET_, "/api/events", ROUTE_ANY, ROUTE_QUERY_TOKEN, events, T,
-     "Live events (Server-Sent Events): connected, run_started, model_result, run_completed, target_updated, auth_changed, resync",
+     "Live events (Server-Sent Events): connected, run_started, model_result, run_completed, health_changed, target_updated, auth_changed, resync",
      (const struct route_param[]){{"token", "string", "bearer token, for EventSource, which cannot send headers", 0, 0, 0, NULL},
                                   {"last_event_id", "integer", "replay what came after this id; the header Last-Event-ID wins", 0, INT64_MAX, 0, NULL},
                                   {NULL, NULL, NULL, 0, 0, 0, NULL}},

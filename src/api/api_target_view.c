@@ -1,6 +1,7 @@
 #include "api/api_target_view.h"
 
 #include "api/api_private.h"
+#include "base/clock.h"
 
 /* ---- the frame ---- */
 
@@ -29,6 +30,8 @@ void api_target_view_frame(struct api_call *c, struct api_target_frame *ret)
     *ret = (struct api_target_frame){
         .is_admin = c->role == API_ADMIN,
         .history = BOARD_HISTORY,
+        .health = c->api->cfg.health,
+        .mono_to_utc_ms = clock_utc_ms() - (int64_t)clock_mono_ms(), /* since boot: far below 2^63 */
     };
     if (has_param(c->route, "history"))
         ret->history = (unsigned)api_query_int(c, "history"); /* 0..30 by its row */
@@ -148,10 +151,51 @@ static void write_point(struct json_out *j, const struct board_point *pt)
     json_out_end(j);
 }
 
-static void write_model(struct json_out *j, const struct board_model *m, unsigned history)
+static char *put_duration(char *p, int64_t us)
+{
+    return us > 0 ? put_milli(p, milli_of_us(us)) : PUT(p, "null");
+}
+
+/* {"state","good","samples","latency_ewma","ttft_ewma","fault","open_until"}: the window since our
+ * start; what was not called since then is closed, without samples. */
+static void write_health(struct json_out *j, const struct api_target_frame *f, int64_t channel_id,
+                         struct str model)
+{
+    const struct health_cell *cell = health_find(f->health, 0, channel_id, model);
+    char text[384], *p = text; /* five numbers of 24 bytes and the names fit */
+    struct health_reading r = {0};
+    bool is_closed;
+
+    if (cell)
+        health_read(cell, &r);
+    is_closed = r.breaker == BREAKER_CLOSED;
+    p = PUT(p, "{\"state\":\"");
+    p = put(p, str_of(health_breaker_name(r.breaker)));
+    p = PUT(p, "\",\"good\":");
+    p = put_u64(p, r.good);
+    p = PUT(p, ",\"samples\":");
+    p = put_u64(p, r.samples);
+    p = PUT(p, ",\"latency_ewma\":");
+    p = put_duration(p, r.latency_ewma_us);
+    p = PUT(p, ",\"ttft_ewma\":");
+    p = put_duration(p, r.ttft_ewma_us);
+    p = is_closed ? PUT(p, ",\"fault\":null") : PUT(p, ",\"fault\":\"");
+    if (!is_closed) {
+        p = put(p, str_of(outcome_class_name(r.fault)));
+        p = PUT(p, "\"");
+    }
+    p = PUT(p, ",\"open_until\":");
+    p = r.breaker == BREAKER_OPEN ? put_milli(p, (int64_t)r.open_until_mono_ms + f->mono_to_utc_ms)
+                                  : PUT(p, "null");
+    p = PUT(p, "}");
+    json_out_raw(j, str_n(text, (size_t)(p - text)));
+}
+
+static void write_model(struct json_out *j, const struct api_target_frame *f, int64_t channel_id,
+                        const struct board_model *m)
 {
     const struct board_point *last = &m->points[m->point_count - 1];
-    size_t from = m->point_count > history ? (size_t)m->point_count - history : 0;
+    size_t from = m->point_count > f->history ? (size_t)m->point_count - f->history : 0;
 
     json_out_object(j);
     json_out_kcstr(j, "protocol", m->family);
@@ -167,6 +211,10 @@ static void write_model(struct json_out *j, const struct board_model *m, unsigne
     kmilli(j, "ttfb", last->ttfb_us);
     kmilli(j, "ttft", last->ttft_us);
     json_out_ki64(j, "run_id", m->run_id);
+    if (f->health) {
+        json_out_key(j, "health");
+        write_health(j, f, channel_id, str_of(m->model));
+    }
     json_out_key(j, "history");
     json_out_array(j);
     for (size_t i = from; i < m->point_count; i++)
@@ -175,12 +223,13 @@ static void write_model(struct json_out *j, const struct board_model *m, unsigne
     json_out_end(j);
 }
 
-void api_target_view_models(struct json_out *j, const struct board_view *v, unsigned history)
+void api_target_view_models(struct json_out *j, const struct api_target_frame *f,
+                            const struct board_view *v)
 {
     json_out_array(j);
     for (size_t i = 0; v && i < v->model_count; i++)
         if (v->models[i].in_newest_run && v->models[i].point_count > 0)
-            write_model(j, &v->models[i], history);
+            write_model(j, f, v->channel_id, &v->models[i]);
     json_out_end(j);
 }
 
@@ -287,7 +336,7 @@ void api_target_view_write(struct json_out *j, const struct api_target_frame *f,
     if (f->with_can_operate)
         json_out_kbool(j, "can_operate", f->is_admin || ch->visitor_channel_actions_enabled);
     json_out_key(j, "latest_models");
-    api_target_view_models(j, v, f->history);
+    api_target_view_models(j, f, v);
     json_out_end(j);
 }
 

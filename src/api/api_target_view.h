@@ -9,6 +9,8 @@ struct api_target_frame {
     bool is_admin;
     bool with_can_operate;  /* the list alone */
     unsigned history;       /* points per model, 0..BOARD_HISTORY */
+    struct health *health;  /* NULL: models are written without */
+    int64_t mono_to_utc_ms; /* add to a mono_ms for the utc_ms */
     const int64_t *running, *queued; /* ids, ascending */
     size_t running_count, queued_count;
 };
@@ -22,7 +24,7 @@ void api_target_view_write(struct json_out *j, const struct api_target_frame *f,
 /* The same, asking the board. */
 void api_target_view_write_one(struct json_out *j, struct api_call *c, const struct channel *ch);
 /* ModelStatus objects of the newest run, as an array. */
-void api_target_view_models(struct json_out *j, const struct board_view *v, unsigned history);
+void api_target_view_models(struct json_out *j, const struct api_target_frame *f, const struct board_view *v);
 /* Success of the last run in tenths of a percent, rounded half away from zero; -1 = unknown. */
 int32_t api_target_view_rate(const struct board_view *v);
 /* Answers {"item": <item>}. */

@@ -395,3 +395,23 @@ void live_on_ledger(void *ctx, const struct ledger_record *records, size_t count
     buf_release(&b);
     catalog_unref(s);
 }
+
+/* ---- from health ---- */
+
+void live_on_health(void *ctx, int64_t channel_id, struct str model, enum breaker_state from,
+                    enum breaker_state to, enum outcome_class fault)
+{
+    struct buf b = BUF_INIT(FRAME_MAX);
+    struct json_out j;
+
+    json_out_init(&j, &b);
+    json_out_object(&j);
+    json_out_ki64(&j, "target_id", channel_id);
+    json_out_kstr(&j, "model", model);
+    json_out_kcstr(&j, "from", health_breaker_name(from));
+    json_out_kcstr(&j, "to", health_breaker_name(to));
+    json_out_kcstr(&j, "fault", to == BREAKER_CLOSED ? NULL : outcome_class_name(fault));
+    json_out_end(&j);
+    live_publish(ctx, "health_changed", buf_str(&b), false);
+    buf_release(&b);
+}

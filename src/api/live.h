@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "base/str.h"
 #include "catalog/catalog.h"
+#include "health/health.h"
 #include "ledger/ledger.h"
 #include "net/http_server.h"
 
@@ -27,3 +28,5 @@ void live_drain(struct live *l, struct loop *loop); /* on that loop: end its str
 size_t live_clients(struct live *l);
 /* ledger_fn; ctx = live: run_started, model_result, run_completed, each after its COMMIT. */
 void live_on_ledger(void *ctx, const struct ledger_record *records, size_t count);
+/* health_fn; ctx = live: health_changed. */
+void live_on_health(void *ctx, int64_t channel_id, struct str model, enum breaker_state from, enum breaker_state to, enum outcome_class fault);

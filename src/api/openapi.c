@@ -112,6 +112,11 @@ static const char target_schema[] =
     "\"duration\":{\"type\":\"number\"},\"error\":{\"type\":[\"string\",\"null\"]},\"status_code\":{\"type\":[\"integer\",\"null\"]},"
     "\"outcome\":{\"type\":\"string\"},\"route\":{\"type\":\"string\"},\"timestamp\":{\"type\":\"number\"},"
     "\"ttfb\":{\"type\":[\"number\",\"null\"]},\"ttft\":{\"type\":[\"number\",\"null\"]},\"run_id\":{\"type\":\"integer\"},"
+    "\"health\":{\"type\":\"object\",\"description\":\"outcomes since the start of the daemon and its breaker\",\"properties\":{"
+    "\"state\":{\"enum\":[\"closed\",\"open\",\"half_open\"]},\"good\":{\"type\":\"integer\"},"
+    "\"samples\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":64},\"latency_ewma\":{\"type\":[\"number\",\"null\"]},"
+    "\"ttft_ewma\":{\"type\":[\"number\",\"null\"]},\"fault\":{\"type\":[\"string\",\"null\"],\"description\":\"class of the outcome that opened it\"},"
+    "\"open_until\":{\"type\":[\"number\",\"null\"]}}},"
     "\"history\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"success\":{\"type\":\"boolean\"},"
     "\"duration\":{\"type\":\"number\"},\"timestamp\":{\"type\":\"number\"},\"error\":{\"type\":[\"string\",\"null\"]},"
     "\"status_code\":{\"type\":[\"integer\",\"null\"]}}}}}}}}}]}";

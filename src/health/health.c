@@ -110,19 +110,48 @@ static struct health_cell *cell_new(int64_t site, int64_t channel_id, struct str
     return c;
 }
 
-struct health_cell *health_cell(struct health *h, int64_t site, int64_t channel_id,
-                                struct str model)
-{
-    char bytes[2 * sizeof(int64_t) + CALL_TEXT_MAX];
-    struct health_cell *c;
-    struct str key;
+#define KEY_SIZE (2 * sizeof(int64_t) + CALL_TEXT_MAX)
 
-    model = str_cut_utf8(model, CALL_TEXT_MAX);
+/* `model` was cut to CALL_TEXT_MAX. */
+static struct str cell_key(int64_t site, int64_t channel_id, struct str model, char bytes[KEY_SIZE])
+{
     memcpy(bytes, &site, sizeof(site));
     memcpy(bytes + sizeof(site), &channel_id, sizeof(channel_id));
     if (model.len > 0)
         memcpy(bytes + 2 * sizeof(int64_t), model.ptr, model.len);
-    key = str_n(bytes, 2 * sizeof(int64_t) + model.len);
+    return str_n(bytes, 2 * sizeof(int64_t) + model.len);
+}
+
+const struct health_cell *health_find(struct health *h, int64_t site, int64_t channel_id,
+                                      struct str model)
+{
+    const struct health_cell *c;
+    char bytes[KEY_SIZE];
+    struct str key = cell_key(site, channel_id, str_cut_utf8(model, CALL_TEXT_MAX), bytes);
+
+    pthread_mutex_lock(&h->lock);
+    c = map_get(h->cells, key);
+    pthread_mutex_unlock(&h->lock);
+    return c;
+}
+
+const char *health_breaker_name(enum breaker_state s)
+{
+    static const char *const names[] = {
+        [BREAKER_CLOSED] = "closed", [BREAKER_OPEN] = "open", [BREAKER_HALF_OPEN] = "half_open"};
+
+    return names[s];
+}
+
+struct health_cell *health_cell(struct health *h, int64_t site, int64_t channel_id,
+                                struct str model)
+{
+    char bytes[KEY_SIZE];
+    struct health_cell *c;
+    struct str key;
+
+    model = str_cut_utf8(model, CALL_TEXT_MAX);
+    key = cell_key(site, channel_id, model, bytes);
     pthread_mutex_lock(&h->lock);
     c = map_get(h->cells, key);
     if (!c && map_count(h->cells) < HEALTH_CELLS_MAX) {

@@ -38,6 +38,9 @@ struct health_config {
 struct health *health_new(const struct health_config *cfg);
 void health_free(struct health *h);
 struct health_cell *health_cell(struct health *h, int64_t site, int64_t channel_id, struct str model); /* made when missing; NULL past the cap */
+/* The same, but none is made: NULL = nothing was recorded. For pages; a short lock, no more. */
+const struct health_cell *health_find(struct health *h, int64_t site, int64_t channel_id, struct str model);
+const char *health_breaker_name(enum breaker_state s); /* "closed", "open", "half_open" */
 /* Any thread. Window and breaker take successes and outcomes that count against the channel; others
  * (client fault, cancelled) only end a trial without a verdict.
  *   closed     open_after such failures in a row -> open

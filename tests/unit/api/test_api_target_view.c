@@ -46,7 +46,7 @@ static const struct board_view view = {
 static void test_api_target_view__writes_models_of_the_newest_run(void **state UNUSED)
 {
     start();
-    api_target_view_models(&j, &view, 30);
+    api_target_view_models(&j, &(struct api_target_frame){.history = 30}, &view);
     expect("[{\"protocol\":\"openai\",\"model\":\"gpt-4o\",\"success\":false,\"duration\":0,\"error\":null,"
            "\"status_code\":429,\"outcome\":\"rate_limited\",\"route\":\"chat\",\"timestamp\":1767229202.123,"
            "\"ttfb\":0.04,\"ttft\":null,\"run_id\":42,\"history\":["
@@ -58,14 +58,41 @@ static void test_api_target_view__writes_models_of_the_newest_run(void **state U
 static void test_api_target_view__cuts_history_to_the_newest(void **state UNUSED)
 {
     start();
-    api_target_view_models(&j, &view, 1);
+    api_target_view_models(&j, &(struct api_target_frame){.history = 1}, &view);
     assert_true(has("\"history\":[{\"success\":false,\"duration\":0,\"timestamp\":1767229202.123,"));
     start();
-    api_target_view_models(&j, &view, 0);
+    api_target_view_models(&j, &(struct api_target_frame){0}, &view);
     assert_true(has("\"history\":[]"));
     start();
-    api_target_view_models(&j, NULL, 30);
+    api_target_view_models(&j, &(struct api_target_frame){.history = 30}, NULL);
     expect("[]");
+}
+
+static void test_api_target_view__writes_the_health_of_a_model(void **state UNUSED)
+{
+    struct health *h = health_new(&(struct health_config){.open_after = 2, .open_ms = 30000});
+    struct api_target_frame f = {.health = h, .mono_to_utc_ms = 1767229200000};
+    struct health_cell *c;
+
+    start();
+    api_target_view_models(&j, &f, &view);
+    assert_true(has("\"run_id\":42,\"health\":{\"state\":\"closed\",\"good\":0,\"samples\":0,\"latency_ewma\":null,"
+                    "\"ttft_ewma\":null,\"fault\":null,\"open_until\":null},\"history\":[]"));
+    assert_int_equal(health_cells(h), 0); /* reading makes none */
+    c = health_cell(h, 0, 7, STR("gpt-4o"));
+    health_record_at(h, c, OUTCOME_OK, 812400, 90000, 1767229200000, 1000);
+    health_record_at(h, c, OUTCOME_SERVER_ERROR, 5, 0, 1767229201000, 2000);
+    health_record_at(h, c, OUTCOME_TIMEOUT, 5, 0, 1767229202000, 3000);
+    start();
+    api_target_view_models(&j, &f, &view);
+    assert_true(has("\"health\":{\"state\":\"open\",\"good\":1,\"samples\":3,\"latency_ewma\":0.812,"
+                    "\"ttft_ewma\":0.09,\"fault\":\"timeout\",\"open_until\":1767229233}"));
+    assert_true(health_admit(h, c, 40000));
+    start();
+    api_target_view_models(&j, &f, &view);
+    assert_true(has("\"health\":{\"state\":\"half_open\",\"good\":1,\"samples\":3,\"latency_ewma\":0.812,"
+                    "\"ttft_ewma\":0.09,\"fault\":\"timeout\",\"open_until\":null}"));
+    health_free(h);
 }
 
 static int32_t rate(int32_t success, int32_t total)
@@ -176,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_api_target_view__writes_models_of_the_newest_run),
         cmocka_unit_test(test_api_target_view__cuts_history_to_the_newest),
+        cmocka_unit_test(test_api_target_view__writes_the_health_of_a_model),
         cmocka_unit_test(test_api_target_view__rounds_the_rate_half_away),
         cmocka_unit_test(test_api_target_view__writes_the_item_of_system_1),
         cmocka_unit_test(test_api_target_view__tells_visitors_less),
