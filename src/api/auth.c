@@ -344,9 +344,10 @@ enum auth_verdict auth_check(struct auth *a, struct http_exchange *x, bool allow
     struct str cookie = http_get_cookie(x, AUTH_COOKIE);
     struct str token;
 
-    if (header.ptr) {
+    /* Another scheme is not meant for us: a proxy in front may ask for a password of its own. */
+    if (str_ieq(str_until(header, ' '), STR("Bearer"))) {
         if (!str_skip_prefix(&header, STR("Bearer ")))
-            header = STR_NONE; /* another scheme is a wrong credential too */
+            header = STR_NONE; /* badly written is wrong too */
         return check_token(a, x, header, ret, ret_retry_after_s);
     }
     if (allow_query_token && http_get_query(x, "token", &token) && token.len != 0)

@@ -263,6 +263,14 @@ describe('requests of foreign pages', () => {
 
   test('a wrong bearer beside a good session is refused', async () => {
     assert.equal((await d.request('GET', '/api/admin/settings', undefined, { cookie, ...bearer('wrong') })).status, 401);
+    assert.equal((await d.request('GET', '/api/admin/settings', undefined, { cookie, authorization: 'bearer' })).status, 401);
+  });
+
+  test('credentials of another scheme, for a proxy in front, hide no session and stay under its rules', async () => {
+    for (const authorization of [`Basic ${Buffer.from('me:secret').toString('base64')}`, 'Digest username="me"', 'Negotiate', 'Bearerx y']) {
+      assert.equal((await d.request('GET', '/api/admin/settings', undefined, { cookie, authorization })).status, 200, authorization);
+      assert.equal((await d.request('PATCH', '/api/admin/settings', {}, { cookie, authorization, origin: 'http://evil.example' })).status, 403, authorization);
+    }
   });
 });
 
@@ -279,6 +287,13 @@ describe('guessing', () => {
     assert.ok(wait > 1700 && wait <= 1800, `${wait}`);
     assert.equal((await d.request('POST', '/api/admin/login', { password: ADMIN_PASSWORD })).status, 429, 'the right one too');
     assert.equal((await d.request('GET', '/api/targets', undefined, bearer(ADMIN_TOKEN))).status, 200, 'bearers are counted apart');
+    await d.stop();
+  });
+
+  test('another scheme than Bearer is no guess', async () => {
+    const d = await startDaemon();
+    for (let i = 0; i < 40; i++) assert.equal((await d.request('GET', '/api/targets', undefined, { authorization: `Basic x${i}` })).status, 401);
+    assert.equal((await d.request('GET', '/api/targets', undefined, bearer(ADMIN_TOKEN))).status, 200);
     await d.stop();
   });
 
