@@ -266,7 +266,7 @@ static const struct route_param *param_row(const struct api_call *c, const char 
         if (strcmp(p->name, name) == 0)
             return p;
     }
-    assert(!"a parameter that is read stands in the route's row");
+    assert(false && "a parameter that is read stands in the route's row");
     return NULL;
 }
 

@@ -473,7 +473,7 @@ static void export(struct api_call *c)
         refuse(c, "format", "invalid format: csv, json, ndjson");
         return;
     }
-    l->format = f; /* an index of formats */
+    l->format = (unsigned)f; /* an index of formats */
     l->stream.more = export_more;
     http_add_headerf(c->x, "Content-Disposition", "attachment; filename=\"target-%lld-logs.%s\"",
                      (long long)l->query.channel_id, formats[f].name);

@@ -301,7 +301,8 @@ static enum api_role role_of_token(struct auth *a, struct str token)
 
     secret_sha256(token, hash);
     pthread_rwlock_rdlock(&a->lock);
-    is_admin = hash_is(&a->secrets[ADMIN_TOKEN], hash) | hash_is(&a->secrets[ACCESS_PASSWORD], hash);
+    is_admin = hash_is(&a->secrets[ADMIN_TOKEN], hash);
+    is_admin |= hash_is(&a->secrets[ACCESS_PASSWORD], hash); /* both are asked, whichever it is */
     is_visitor = hash_is(&a->secrets[VISITOR_TOKEN], hash) & a->visitor_mode;
     pthread_rwlock_unlock(&a->lock);
     if (is_admin)
@@ -332,7 +333,7 @@ static enum auth_verdict check_token(struct auth *a, struct http_exchange *x, st
         auth_record_failure(a, AUTH_SCOPE_BEARER, client);
         return AUTH_UNAUTHORIZED;
     }
-    ret->role = role;
+    ret->role = (int)role; /* a small number */
     ret->actor = role == API_ADMIN ? "admin token" : "visitor";
     return AUTH_OK;
 }
@@ -399,7 +400,8 @@ static void login_work(struct loop_work *w)
     pthread_rwlock_rdlock(&a->lock);
     memcpy(hash, a->password_hash, sizeof(hash));
     pthread_rwlock_unlock(&a->lock);
-    ok = auth_secret_is(a, "admin_token", password) | auth_secret_is(a, "access_password", password);
+    ok = auth_secret_is(a, "admin_token", password);
+    ok |= auth_secret_is(a, "access_password", password);
     ok |= given.len != 0 && secret_equal(given, password);
     if (!ok && given.len == 0 && hash[0])
         ok = secret_pwhash_verify(hash, password);

@@ -213,7 +213,7 @@ static struct live_loop *home_of(struct live *l, const struct loop *loop)
         if (l->loops[i].loop == loop)
             return &l->loops[i];
     }
-    assert(!"a loop that serves is attached");
+    assert(false && "a loop that serves is attached");
     return NULL;
 }
 
