@@ -99,6 +99,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         if (proxy_key_from_json(k, doc, &e) < 0 && e.text[0] == '\0')
             abort();
+        e.text[0] = '\0';
+        if (proxy_key_patch_json(k, doc, &e) < 0 && e.text[0] == '\0')
+            abort();
         fuzz_new(doc);
         fuzz_held(doc);
     }
