@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/metric.h"
 
+#include <pthread.h>
 #include <errno.h>
 
 /* ---- errors ---- */
@@ -107,10 +108,20 @@ static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
+/* Before SQLite's first use: counting every allocation takes a lock that nobody here reads behind. */
+static void set_up_library(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* refused once in use: then it only counts on */
+}
+
 int store_conn_open(const char *name, enum store_role role, int flags, struct store_conn **ret, struct err *reterr)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     CLEANUP(store_conn_closep) struct store_conn *c = xcalloc(1, sizeof(*c));
-    int rc = sqlite3_open_v2(name, &c->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE, NULL);
+    int rc;
+
+    pthread_once(&once, set_up_library);
+    rc = sqlite3_open_v2(name, &c->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE, NULL);
 
     if (rc != SQLITE_OK)
         return store_conn_fail(c, rc, reterr);
