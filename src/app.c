@@ -80,6 +80,7 @@ struct app {
     struct loop_timer retention_timer, idle_timer;
     struct store_job retention_job;
     struct retention_config retention;
+    bool is_configured; /* the options are good: what fails now is no fault of theirs */
     bool retention_more, is_stopping, is_forced, prober_stopped;
     mono_ms stop_at, force_at; /* first and second SIGTERM */
     struct loop_msg settings_msg;
@@ -484,6 +485,7 @@ static int build(struct app *app, struct buf *first, struct err *reterr)
         rc = app_limits_egress(app->options, &app->egress, reterr);
     if (rc == 0)
         rc = open_listeners(app, reterr);
+    app->is_configured = rc == 0;
     if (rc == 0)
         rc = open_data(app, reterr);
     if (rc == 0)
@@ -541,7 +543,8 @@ int app_serve(struct option_set *options)
         log_error("app", "cannot start: %s", e.text);
         for (unsigned i = 0; i < app->started_count; i++)
             loop_post(app->workers[i].loop, &app->workers[i].close_msg, worker_close);
-        code = rc == ERR_SYNTAX || rc == ERR_RANGE ? APP_BAD_CONFIG : APP_FAILED;
+        code = !app->is_configured && (rc == ERR_SYNTAX || rc == ERR_RANGE) ? APP_BAD_CONFIG
+                                                                            : APP_FAILED;
     } else {
         start_control(app);
         app_listen_announce(&app->listen, options, buf_str(&first));
