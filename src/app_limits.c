@@ -1,3 +1,5 @@
+/* app_limits.c -- what the texts of the options mean to the parts: copies that live as long as the
+ * daemon, blocks of addresses, the normal form of the base path. */
 #include "app_limits.h"
 
 #include "base/tz.h"
@@ -26,10 +28,8 @@ static void read_http_limits(struct http_limits *l, const struct option_set *o)
     };
 }
 
-/* "x/y", "/x/y" and "/x/y/" are "/x/y/". */
-static int read_base_path(struct app_limits *l, const struct option_set *o, struct err *reterr)
+int app_limits_base_path(struct str s, char **ret, struct err *reterr)
 {
-    struct str s = option_text(o, "base_path");
     struct buf b = BUF_INIT(1024);
 
     for (size_t i = 0; i < s.len; i++) {
@@ -37,21 +37,20 @@ static int read_base_path(struct app_limits *l, const struct option_set *o, stru
 
         if (c <= ' ' || c >= 0x7f || c == '?' || c == '#' || c == '%' || c == '"' || c == '<')
             return err_set_field(reterr, ERR_SYNTAX, "base_path",
-                                 "base_path: character %zu is not allowed", i + 1);
+                                 "character %zu is not allowed", i + 1);
     }
     while (s.len > 0 && s.ptr[0] == '/')
         s = str_cut(s, 1, s.len);
     while (s.len > 0 && s.ptr[s.len - 1] == '/')
         s.len--;
     if (s.len > 512)
-        return err_set_field(reterr, ERR_RANGE, "base_path", "base_path is longer than 512 bytes");
+        return err_set_field(reterr, ERR_RANGE, "base_path", "is longer than 512 bytes");
     buf_put(&b, STR("/"));
     if (s.len != 0) {
         buf_put(&b, s);
         buf_put(&b, STR("/"));
     }
-    l->base_path = buf_take_cstr(&b, NULL);
-    l->server.base_path = str_of(l->base_path);
+    *ret = buf_take_cstr(&b, NULL);
     return 0;
 }
 
@@ -99,9 +98,11 @@ int app_limits_read(struct app_limits *l, const struct option_set *o, struct err
         return rc == ERR_NOTFOUND ? err_set(reterr, ERR_SYNTAX, "timezone: no zone '%s'", l->timezone)
                                   : rc;
     }
-    rc = read_base_path(l, o, reterr);
-    if (rc == 0)
-        rc = read_trusted(l, o, reterr);
+    rc = app_limits_base_path(option_text(o, "base_path"), &l->base_path, reterr);
+    if (rc < 0)
+        return reterr ? err_prefix(reterr, "base_path") : rc;
+    l->server.base_path = str_of(l->base_path);
+    rc = read_trusted(l, o, reterr);
     for (size_t i = 0; rc == 0 && (item = option_item(o, "allowed_hosts", i)).ptr; i++) {
         if (i == APP_LIST_MAX)
             return err_set(reterr, ERR_RANGE, "allowed_hosts: more than %d names", APP_LIST_MAX);
@@ -123,20 +124,30 @@ void app_limits_release(struct app_limits *l)
     *l = (struct app_limits){0};
 }
 
-static size_t read_list(const struct option_set *o, const char *name, struct str out[APP_LIST_MAX])
+static int read_list(const struct option_set *o, const char *name, struct str out[APP_LIST_MAX],
+                     size_t *ret_count, struct err *reterr)
 {
+    struct str item;
     size_t n = 0;
 
-    while (n < APP_LIST_MAX && (out[n] = option_item(o, name, n)).ptr)
-        n++;
-    return n;
+    while ((item = option_item(o, name, n)).ptr) {
+        if (n == APP_LIST_MAX)
+            return err_set(reterr, ERR_RANGE, "%s: more than %d blocks", name, APP_LIST_MAX);
+        out[n++] = item;
+    }
+    *ret_count = n;
+    return 0;
 }
 
 int app_limits_egress(const struct option_set *o, struct egress **ret, struct err *reterr)
 {
     struct str allow[APP_LIST_MAX], deny[APP_LIST_MAX];
-    size_t allow_count = read_list(o, "egress.allow", allow);
-    size_t deny_count = read_list(o, "egress.deny", deny);
+    size_t allow_count = 0, deny_count = 0;
+    int rc = read_list(o, "egress.allow", allow, &allow_count, reterr);
 
+    if (rc == 0)
+        rc = read_list(o, "egress.deny", deny, &deny_count, reterr);
+    if (rc < 0)
+        return rc;
     return egress_new(allow, allow_count, deny, deny_count, ret, reterr);
 }

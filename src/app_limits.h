@@ -17,5 +17,7 @@ struct app_limits {
 };
 
 MUST_USE int app_limits_read(struct app_limits *l, const struct option_set *o, struct err *reterr);
+/* "x/y", "/x/y" and "/x/y/" are "/x/y/". *ret is the caller's; ERR_SYNTAX, ERR_RANGE. */
+MUST_USE int app_limits_base_path(struct str text, char **ret, struct err *reterr);
 void app_limits_release(struct app_limits *l);
 MUST_USE int app_limits_egress(const struct option_set *o, struct egress **ret, struct err *reterr);

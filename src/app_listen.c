@@ -1,3 +1,5 @@
+/* app_listen.c -- from the option `listen` to bound sockets, one of each address for every worker, opened before any thread
+ * runs and before data is touched. */
 #include "app_listen.h"
 
 #include "base/log.h"
@@ -68,6 +70,13 @@ static int open_spec(struct app_listen *l, size_t i, struct err *reterr)
             l->specs[i].port = spec.port = listener_port(*fd);
     }
     return 0;
+}
+
+int app_listen_check(const struct option_set *o, bool has_tls, struct err *reterr)
+{
+    struct app_listen l = {0};
+
+    return read_specs(&l, o, has_tls, reterr);
 }
 
 int app_listen_open(struct app_listen *l, const struct option_set *o, unsigned workers, bool has_tls,

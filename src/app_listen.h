@@ -16,6 +16,8 @@ struct app_listen {
     unsigned worker_count;
 };
 
+/* Whether the addresses can be read; nothing is opened. */
+MUST_USE int app_listen_check(const struct option_set *o, bool has_tls, struct err *reterr);
 /* All sockets at once, before any thread: a port in use is found here. */
 MUST_USE int app_listen_open(struct app_listen *l, const struct option_set *o, unsigned workers, bool has_tls, struct err *reterr);
 MUST_USE int app_listen_worker(struct app_listen *l, unsigned worker, struct http_server *s, struct tls_server *tls, struct err *reterr);
