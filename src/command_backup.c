@@ -2,8 +2,40 @@
  * daemon runs or not. The key file is named, not copied: a copy with its key beside it is no
  * protection. */
 #include "app.h"
+#include "base/json_out.h"
 #include "command.h"
+#include "command_output.h"
 #include "store/store.h"
+
+#include <sys/stat.h>
+
+static int tell(const struct option_set *o, const char *path, const char *data_dir)
+{
+    struct buf out = BUF_INIT(64 * 1024);
+    struct json_out j;
+    struct stat st;
+    int code;
+
+    if (command_output_form(o) == COMMAND_JSON) {
+        CLEANUP(xfree_charp) char *key = NULL;
+        struct buf key_path = BUF_INIT(16 * 1024);
+
+        buf_putf(&key_path, "%s/secret.key", data_dir);
+        key = buf_take_cstr(&key_path, NULL);
+        json_out_init(&j, &out);
+        json_out_object(&j);
+        json_out_kcstr(&j, "file", path);
+        json_out_ki64(&j, "bytes", stat(path, &st) == 0 ? (int64_t)st.st_size : 0);
+        json_out_kcstr(&j, "key_file", option_text(o, "secret_key").len ? NULL : key);
+        json_out_end(&j);
+        buf_put(&out, STR("\n"));
+    } else {
+        buf_putf(&out, "%s\n", path);
+    }
+    code = command_output_write(&out);
+    buf_release(&out);
+    return code;
+}
 
 int command_backup(const struct option_set *o, const char *const *words, size_t count)
 {
@@ -14,7 +46,7 @@ int command_backup(const struct option_set *o, const char *const *words, size_t 
     int rc;
 
     if (count != 1) {
-        fprintf(stderr, "usage: gatehouse backup FILE\n");
+        fprintf(stderr, "usage: gatehouse backup FILE [--json]\n");
         return APP_USAGE;
     }
     rc = store_open(&cfg, &store, &e);
@@ -25,8 +57,9 @@ int command_backup(const struct option_set *o, const char *const *words, size_t 
         fprintf(stderr, "gatehouse: backup: %s\n", e.text);
         return APP_FAILED;
     }
-    printf("%s\n", words[0]);
-    fprintf(stderr, "keep %s/secret.key with it, elsewhere: upstream keys cannot be read without it\n",
-            data_dir);
-    return APP_OK;
+    if (option_text(o, "secret_key").len == 0)
+        fprintf(stderr,
+                "keep %s/secret.key with it, elsewhere: upstream keys cannot be read without it\n",
+                data_dir);
+    return tell(o, words[0], data_dir);
 }

@@ -178,6 +178,10 @@ const struct option_row option_rows[] = {
         .help = "Admin token that run shows to the daemon; else admin_token."),
     ROW("dry_run", OPTION_BOOL, .deflt = "false", .flags = OPTION_COMMAND,
         .help = "import only tells what it would take over."),
+    ROW("json", OPTION_BOOL, .deflt = "false", .flags = OPTION_COMMAND,
+        .help = "Results as one JSON document on standard output."),
+    ROW("csv", OPTION_BOOL, .deflt = "false", .flags = OPTION_COMMAND,
+        .help = "Results of run as CSV with a line of names."),
 };
 #pragma GCC diagnostic pop
 // clang-format on
