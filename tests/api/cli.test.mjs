@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { startDaemon, startSim, runBinary, tempDir, until, sql, ADMIN_TOKEN } from '../harness.mjs';
+import { startDaemon, startSim, runBinary, tempDir, until, sql, ADMIN_TOKEN, isSanitized } from '../harness.mjs';
 
 const dir = tempDir();
 after(() => rmSync(dir, { recursive: true, force: true }));
@@ -285,7 +285,7 @@ describe('a data directory that cannot be used', () => {
     const d = await startDaemon({ dataDir: template });
     const r = await run(['serve'], { dataDir: template });
     assert.equal(r.code, 1);
-    assert.ok(r.ms < (process.env.ASAN_OPTIONS || process.env.TSAN_OPTIONS ? 5000 : 1000), `${r.ms} ms`);
+    assert.ok(r.ms < (isSanitized ? 5000 : 1000), `${r.ms} ms`);
     assert.match(r.stderr, new RegExp(`data directory ${template} is held by process ${d.child.pid} since \\d{4}-`));
     assert.equal((await d.request('GET', '/api/health')).json.ok, true);
     await d.kill();

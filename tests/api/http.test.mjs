@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { networkInterfaces } from 'node:os';
 import { readdirSync } from 'node:fs';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { startDaemon, raw, connect, answers, request, until, procStatus, cpuSeconds, parseMetrics, ADMIN_TOKEN } from '../harness.mjs';
+import { startDaemon, raw, connect, answers, request, until, procStatus, cpuSeconds, parseMetrics, ADMIN_TOKEN, isSanitized } from '../harness.mjs';
 
 let d;
 before(async () => { d = await startDaemon(); });
@@ -359,7 +359,7 @@ test('bodies above 1 MiB: 413 at once, memory flat', async () => {
   assert.equal(edge.length, 1 << 20);
   assert.equal(answers(await raw(d.port, login(`Content-Length: ${edge.length}\r\n${close}`, edge)))[0].status, 401);
   assert.equal(answers(await raw(d.port, login(`Content-Length: ${edge.length + 1}\r\n${close}`, edge + ' ')))[0].status, 413);
-  assert.ok(procStatus(d.child.pid, 'VmRSS') - rss < 24 * 1024, 'memory is flat');
+  if (!isSanitized) assert.ok(procStatus(d.child.pid, 'VmRSS') - rss < 24 * 1024, 'memory is flat');
 });
 
 test('what is not JSON, or too deep, or doubled, is 400 and nothing else', async () => {
@@ -502,7 +502,7 @@ describe('deadlines', () => {
       const { samples } = parseMetrics((await big.request('GET', '/metrics', undefined, { authorization: `Bearer ${ADMIN_TOKEN}` })).text);
       return samples.get('gatehouse_http_timeouts_total') >= 1;
     }, 'the deadline', 8000);
-    assert.ok(procStatus(big.child.pid, 'VmRSS') - rss < 24 * 1024);
+    if (!isSanitized) assert.ok(procStatus(big.child.pid, 'VmRSS') - rss < 24 * 1024);
     await healthy(big);
     c.close();
     await big.stop();
@@ -512,10 +512,11 @@ describe('deadlines', () => {
     const many = Array.from({ length: 500 }, () => connect(slow.port));
     for (const c of many) c.send('GET / HTTP/1.1\r\nX-');
     const began = performance.now();
-    await healthy(slow);
-    assert.ok(performance.now() - began < 1000);
+    const fresh = async (path) => answers(await raw(slow.port, get(path, AUTH + close)))[0]; // kept connections end any moment here
+    assert.equal((await fresh('/health')).status, 200);
+    assert.ok(isSanitized || performance.now() - began < 1000);
     await Promise.all(many.map((c) => c.untilClosed(10000)));
-    const { samples } = parseMetrics((await slow.request('GET', '/metrics', undefined, { authorization: `Bearer ${ADMIN_TOKEN}` })).text);
+    const { samples } = parseMetrics((await fresh('/metrics')).body);
     assert.ok(samples.get('gatehouse_http_connections') < 10);
   });
 });
@@ -541,7 +542,7 @@ test('out of descriptors: no spin, open connections live, recovers at once', asy
     await new Promise((r) => setTimeout(r, 50));
   }
   const share = (cpuSeconds(few.child.pid) - before) / ((performance.now() - began) / 1000);
-  assert.ok(share < 0.3, `${share} of a core`);
+  assert.ok(isSanitized || share < 0.3, `${share} of a core`);
   for (const c of many) c.close();
   const freed = performance.now();
   await until(async () => (await few.request('GET', '/health')).status === 200, 'recovery', 5000);

@@ -4,11 +4,11 @@ import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { existsSync, rmSync, writeFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { startDaemon, startSim, login, openEvents, sql, tempDir, until, ADMIN_TOKEN } from '../harness.mjs';
+import { startDaemon, startSim, login, openEvents, sql, tempDir, until, ADMIN_TOKEN, isSanitized } from '../harness.mjs';
 
 const library = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1'].find(existsSync);
 // A sanitizer's run time has to be the first library of a process, and so has libfaketime.
-const reason = process.env.ASAN_OPTIONS || process.env.TSAN_OPTIONS ? 'not with a sanitizer' : library ? false : 'libfaketime is not installed';
+const reason = isSanitized ? 'not with a sanitizer' : library ? false : 'libfaketime is not installed';
 const dir = tempDir();
 const clock = join(dir, 'clock');
 const step = (text) => {

@@ -5,9 +5,9 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { startDaemon, startSim, openEvents, sql, tempDir, until, track, binary, ADMIN_TOKEN } from '../harness.mjs';
+import { startDaemon, startSim, openEvents, sql, tempDir, until, track, binary, ADMIN_TOKEN, isSanitized } from '../harness.mjs';
 
-const ROUNDS = Number(process.env.GATEHOUSE_KILL_ROUNDS ?? (process.env.ASAN_OPTIONS || process.env.TSAN_OPTIONS ? 6 : 20));
+const ROUNDS = Number(process.env.GATEHOUSE_KILL_ROUNDS ?? (isSanitized ? 6 : 20));
 const admin = { authorization: `Bearer ${ADMIN_TOKEN}` };
 const dataDir = tempDir();
 const file = join(dataDir, 'gatehouse.db');
@@ -76,7 +76,7 @@ test(`${ROUNDS} rounds`, async (t) => {
   assert.deepEqual(await d.stop(), { code: 0, signal: null });
   checkDatabase(acknowledged);
   assert.ok(acknowledged.size > ROUNDS, `${acknowledged.size}`);
-  const slowest = process.env.ASAN_OPTIONS || process.env.TSAN_OPTIONS ? 10000 : 3000;
+  const slowest = isSanitized ? 10000 : 3000;
   assert.ok(ready < slowest, `${ready} ms to be ready`);
   t.diagnostic(`${total} rows, ${acknowledged.size} told, slowest start ${Math.round(ready)} ms`);
 });

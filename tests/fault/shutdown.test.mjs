@@ -5,11 +5,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { startDaemon, startSim, connect, openEvents, raw, answers, until, sql, tempDir, procStatus, cpuSeconds, ADMIN_TOKEN } from '../harness.mjs';
+import { startDaemon, startSim, connect, openEvents, raw, answers, until, sql, tempDir, procStatus, cpuSeconds, ADMIN_TOKEN, isSanitized } from '../harness.mjs';
 
 const admin = { authorization: `Bearer ${ADMIN_TOKEN}` };
 const get = (path) => `GET ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${ADMIN_TOKEN}\r\n\r\n`;
-const slowSanitizers = process.env.ASAN_OPTIONS || process.env.TSAN_OPTIONS ? 5 : 1;
+const slowSanitizers = isSanitized ? 5 : 1;
 let sim;
 before(async () => { sim = await startSim(['--model', 'm1', '--model', 'm2', '--model', 'm3']); });
 beforeEach(() => sim.reset());
@@ -91,6 +91,7 @@ test('probes that hang are cancelled after 8 s, unstored; the run is due at once
   const dataDir = tempDir();
   let d = await startDaemon({ dataDir });
   const id = await addChannel(d, { enabled: true, interval_min: 1440 });
+  await d.api('POST', `/api/targets/${id}/run`);
   await until(async () => { const { item } = await d.api('GET', `/api/targets/${id}`); return item.last_status === 'healthy' && !item.running; }, 'the first run');
   await sim.behave({ model: '*', fault: 'hang-head' });
   await d.api('POST', `/api/targets/${id}/run`);
