@@ -27,8 +27,8 @@ static int import(struct catalog *catalog, const char *path, struct err *reterr)
             log_warn("import", "%.*s", STR_ARG(line));
     }
     buf_release(&notes);
-    if (rc < 0)
-        return rc;
+    if (rc < 0) /* the store's words alone might be about our own database */
+        return err_prefix(reterr, "registry.db not taken over");
     log_info("import",
              "registry.db taken over generation=%s channels=%lld runs=%lld rows=%lld keys=%lld "
              "settings=%lld",
