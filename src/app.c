@@ -11,8 +11,8 @@
 #include "app.h"
 
 #include "api/api.h"
-#include "app_listen.h"
 #include "app_limits.h"
+#include "app_listen.h"
 #include "app_registry.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -200,7 +200,8 @@ static void on_idle_timer(struct loop_timer *t)
     bool is_late = waited >= MAX(drain_ms, (uint64_t)PROBE_GRACE_MS) ||
                    (app->is_forced && loop_now(app->control) - app->force_at >= LAST_CHANCE_MS);
 
-    if ((app->prober_stopped && (app->is_forced || workers_idle(app) || waited >= drain_ms)) || is_late) {
+    if ((app->prober_stopped && (app->is_forced || workers_idle(app) || waited >= drain_ms)) ||
+        is_late) {
         log_info("app", "stopped after_ms=%llu", (unsigned long long)waited);
         close_all(app);
         return;
@@ -340,8 +341,8 @@ static int open_data(struct app *app, struct err *reterr)
     if (store_is_exposed(app->store))
         log_warn("app", "others can read the data directory; chmod 700 it dir=%s",
                  store_data_dir(app->store));
-    catalog_cfg = (struct catalog_config){.store = app->store,
-                                          .secret_key = option_text(o, "secret_key")};
+    catalog_cfg =
+        (struct catalog_config){.store = app->store, .secret_key = option_text(o, "secret_key")};
     rc = catalog_open(&catalog_cfg, &app->catalog, reterr);
     if (rc < 0)
         return rc;

@@ -81,16 +81,11 @@ static const struct rule {
     const char *option;
     int (*check)(struct str value, struct err *reterr);
 } rules[] = {
-    {"listen", check_listen},
-    {"base_path", check_base_path},
-    {"public_url", check_http_url},
-    {"timezone", check_timezone},
-    {"secret_key", check_secret_key},
-    {"trusted_proxies", check_cidr},
-    {"user_agent", check_user_agent},
-    {"outbound_proxy", url_check_proxy},
-    {"egress.allow", check_cidr},
-    {"egress.deny", check_cidr},
+    {"listen", check_listen},         {"base_path", check_base_path},
+    {"public_url", check_http_url},   {"timezone", check_timezone},
+    {"secret_key", check_secret_key}, {"trusted_proxies", check_cidr},
+    {"user_agent", check_user_agent}, {"outbound_proxy", url_check_proxy},
+    {"egress.allow", check_cidr},     {"egress.deny", check_cidr},
     {"url", check_http_url},
 };
 
@@ -108,7 +103,8 @@ static void tell(struct check *c, const char *option, const char *text)
 
     c->faults++;
     if (buf_printf(c->problems, "%s: %s: %s\n",
-                   option_origin_text(c->options, option, origin, sizeof(origin)), option, text) < 0)
+                   option_origin_text(c->options, option, origin, sizeof(origin)), option,
+                   text) < 0)
         return; /* full: the count tells that there were more */
 }
 
@@ -201,7 +197,8 @@ static void check_ca_file(struct check *c)
         return;
     c->faults = faults;
     buf_shorten(c->problems, length);
-    if (buf_printf(c->problems, "warning: ca_file: %.*s cannot be read, no HTTPS upstream can be checked\n",
+    if (buf_printf(c->problems,
+                   "warning: ca_file: %.*s cannot be read, no HTTPS upstream can be checked\n",
                    STR_ARG(path)) < 0)
         return; /* full */
 }

@@ -36,8 +36,8 @@ int app_limits_base_path(struct str s, char **ret, struct err *reterr)
         unsigned char c = (unsigned char)s.ptr[i];
 
         if (c <= ' ' || c >= 0x7f || c == '?' || c == '#' || c == '%' || c == '"' || c == '<')
-            return err_set_field(reterr, ERR_SYNTAX, "base_path",
-                                 "character %zu is not allowed", i + 1);
+            return err_set_field(reterr, ERR_SYNTAX, "base_path", "character %zu is not allowed",
+                                 i + 1);
     }
     while (s.len > 0 && s.ptr[0] == '/')
         s = str_cut(s, 1, s.len);
@@ -57,7 +57,7 @@ int app_limits_base_path(struct str s, char **ret, struct err *reterr)
 static int read_trusted(struct app_limits *l, const struct option_set *o, struct err *reterr)
 {
     /* TRUST_PROXY_HEADERS of system 2: whoever sits on this host or in a private network. */
-    static const char *const near[] = {"127.0.0.0/8", "::1/128",        "10.0.0.0/8",
+    static const char *const near[] = {"127.0.0.0/8",   "::1/128",        "10.0.0.0/8",
                                        "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"};
     size_t n = 0;
     struct str item;
@@ -66,8 +66,8 @@ static int read_trusted(struct app_limits *l, const struct option_set *o, struct
         if (n == APP_LIST_MAX)
             return err_set(reterr, ERR_RANGE, "trusted_proxies: more than %d blocks", APP_LIST_MAX);
         if (addr_parse_cidr(item, &l->trusted[n]) < 0)
-            return err_set(reterr, ERR_SYNTAX, "trusted_proxies: '%.*s' is no address or CIDR block",
-                           STR_ARG(item));
+            return err_set(reterr, ERR_SYNTAX,
+                           "trusted_proxies: '%.*s' is no address or CIDR block", STR_ARG(item));
         n++;
     }
     for (size_t i = 0; option_bool(o, "trust_proxy_headers") && i < ARRAY_LEN(near); i++) {
@@ -95,8 +95,9 @@ int app_limits_read(struct app_limits *l, const struct option_set *o, struct err
     rc = tz_load(str_of(l->timezone), &zone, reterr);
     if (rc < 0) {
         (void)err_prefix(reterr, "timezone");
-        return rc == ERR_NOTFOUND ? err_set(reterr, ERR_SYNTAX, "timezone: no zone '%s'", l->timezone)
-                                  : rc;
+        return rc == ERR_NOTFOUND
+                   ? err_set(reterr, ERR_SYNTAX, "timezone: no zone '%s'", l->timezone)
+                   : rc;
     }
     rc = app_limits_base_path(option_text(o, "base_path"), &l->base_path, reterr);
     if (rc < 0)

@@ -1,5 +1,5 @@
-/* app_listen.c -- from the option `listen` to bound sockets, one of each address for every worker, opened before any thread
- * runs and before data is touched. */
+/* app_listen.c -- from the option `listen` to bound sockets, one of each address for every worker,
+ * opened before any thread runs and before data is touched. */
 #include "app_listen.h"
 
 #include "base/log.h"
@@ -7,7 +7,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* With a certificate the TCP listeners speak TLS: all of them, or those marked tls:// when some are. */
+/* With a certificate the TCP listeners speak TLS: all of them, or those marked tls:// when some
+ * are. */
 static void choose_tls(struct app_listen *l)
 {
     bool is_marked = false;
@@ -79,8 +80,8 @@ int app_listen_check(const struct option_set *o, bool has_tls, struct err *reter
     return read_specs(&l, o, has_tls, reterr);
 }
 
-int app_listen_open(struct app_listen *l, const struct option_set *o, unsigned workers, bool has_tls,
-                    struct err *reterr)
+int app_listen_open(struct app_listen *l, const struct option_set *o, unsigned workers,
+                    bool has_tls, struct err *reterr)
 {
     int rc = read_specs(l, o, has_tls, reterr);
 

@@ -1,5 +1,5 @@
-/* command_build_info.c -- `gatehouse --build-info [--json]`: what this binary is made of, with the versions of
- * the libraries as they are loaded now, not as they were when it was compiled. */
+/* command_build_info.c -- `gatehouse --build-info [--json]`: what this binary is made of, with the
+ * versions of the libraries as they are loaded now, not as they were when it was compiled. */
 #include "api/assets.h"
 #include "base/json_out.h"
 #include "base/secret.h"
@@ -26,7 +26,7 @@
 #ifndef __has_feature /* clang's way to tell */
 #define __has_feature(x) 0
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                                \
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
     __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define IS_SANITIZED true
 #else
@@ -56,7 +56,8 @@ static void page_hash(char out[2 * SECRET_HASH_SIZE + 1])
         secret_hex(all, SECRET_HASH_SIZE, out);
 }
 
-static void put_json(struct buf *out, const struct library *libraries, size_t count, const char *hash)
+static void put_json(struct buf *out, const struct library *libraries, size_t count,
+                     const char *hash)
 {
     struct json_out j;
 
@@ -80,7 +81,8 @@ static void put_json(struct buf *out, const struct library *libraries, size_t co
     buf_put(out, STR("\n"));
 }
 
-static void put_text(struct buf *out, const struct library *libraries, size_t count, const char *hash)
+static void put_text(struct buf *out, const struct library *libraries, size_t count,
+                     const char *hash)
 {
     buf_putf(out, "gatehouse  %s\ncompiler   %s%s\n", GATEHOUSE_VERSION, COMPILER,
              IS_SANITIZED ? ", with sanitizers" : "");
@@ -96,7 +98,8 @@ int command_build_info(const struct option_set *o)
 {
     const struct library libraries[] = {
         {"libuv", uv_version_string()},
-        {"llhttp", TEXT(LLHTTP_VERSION_MAJOR) "." TEXT(LLHTTP_VERSION_MINOR) "." TEXT(LLHTTP_VERSION_PATCH)},
+        {"llhttp",
+         TEXT(LLHTTP_VERSION_MAJOR) "." TEXT(LLHTTP_VERSION_MINOR) "." TEXT(LLHTTP_VERSION_PATCH)},
         {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)},
         {"libcurl", curl_version_info(CURLVERSION_NOW)->version},
         {"sqlite", sqlite3_libversion()},

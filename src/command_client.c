@@ -49,13 +49,14 @@ static int make_url(const struct option_set *o, const char *path, struct buf *ou
         str_copy(spec.host, sizeof(spec.host), STR("127.0.0.1"));
     while (base.len != 0 && base.ptr[base.len - 1] == '/')
         base.len--;
-    return buf_printf(out, "%s://%s%s%s:%u%.*s%s", option_text(o, "tls.cert").len ? "https" : "http",
-                      strchr(spec.host, ':') ? "[" : "", spec.host, strchr(spec.host, ':') ? "]" : "",
-                      spec.port, STR_ARG(base), path);
+    return buf_printf(out, "%s://%s%s%s:%u%.*s%s",
+                      option_text(o, "tls.cert").len ? "https" : "http",
+                      strchr(spec.host, ':') ? "[" : "", spec.host,
+                      strchr(spec.host, ':') ? "]" : "", spec.port, STR_ARG(base), path);
 }
 
-/* The token must not go to whom the network pleases. Our own listener is asked by an address that its
- * certificate does not name, and nothing leaves this machine. */
+/* The token must not go to whom the network pleases. Our own listener is asked by an address that
+ * its certificate does not name, and nothing leaves this machine. */
 static bool wants_verify(const struct option_set *o)
 {
     struct url u;
@@ -93,7 +94,8 @@ void command_ask(const struct option_set *o, const char *method, const char *pat
         str_copy(ret->error, sizeof(ret->error), STR("libcurl cannot be initialised"));
     } else {
         cfg.egress = egress;
-        if (token.len != 0 && buf_printf(&authorization, "Authorization: Bearer %.*s", STR_ARG(token)) == 0)
+        if (token.len != 0 &&
+            buf_printf(&authorization, "Authorization: Bearer %.*s", STR_ARG(token)) == 0)
             headers[0] = buf_cstr(&authorization);
         if (curl_client_new(ask.loop, &cfg, &client, &e) == 0) {
             struct curl_request r = {

@@ -44,8 +44,8 @@ static int tell(const struct option_set *o, const struct registry_import_report 
                  "%s %s: %lld channels, %lld runs, %lld results, %lld settings, %lld keys, %lld "
                  "skipped\n",
                  dry_run ? "would import" : "imported", r->generation, (long long)r->channels,
-                 (long long)r->runs, (long long)r->rows, (long long)r->settings,
-                 (long long)r->keys, (long long)r->skipped);
+                 (long long)r->runs, (long long)r->rows, (long long)r->settings, (long long)r->keys,
+                 (long long)r->skipped);
     code = command_output_write(&out);
     buf_release(&out);
     return code;
@@ -64,7 +64,8 @@ static int do_import(const struct option_set *o, const char *path, bool dry_run,
 
     if (rc < 0)
         return rc;
-    catalog_cfg = (struct catalog_config){.store = store, .secret_key = option_text(o, "secret_key")};
+    catalog_cfg =
+        (struct catalog_config){.store = store, .secret_key = option_text(o, "secret_key")};
     rc = catalog_open(&catalog_cfg, &catalog, e);
     if (rc == 0)
         rc = registry_import(catalog, path, dry_run, ret, &notes, e);

@@ -1,6 +1,6 @@
-/* command_run.c -- `gatehouse run CHANNEL`: checks a channel (name or id) of the running daemon now, waits for
- * the end, shows each model. Exit 0 when every model answered, 1 when one did not, 3 when the
- * daemon is not reachable, 4 when it refuses the token. */
+/* command_run.c -- `gatehouse run CHANNEL`: checks a channel (name or id) of the running daemon
+ * now, waits for the end, shows each model. Exit 0 when every model answered, 1 when one did not, 3
+ * when the daemon is not reachable, 4 when it refuses the token. */
 #include "api/api_logs_read.h"
 #include "app.h"
 #include "base/json_doc.h"
@@ -10,8 +10,8 @@
 
 #include <unistd.h>
 
-#define POLL_US     300000u
-#define POLLS_MAX   (60u * 60 * 10 / 3) /* an hour and some */
+#define POLL_US   300000u
+#define POLLS_MAX (60u * 60 * 10 / 3) /* an hour and some */
 
 static int refused(const struct command_answer *a)
 {
@@ -23,7 +23,8 @@ static int refused(const struct command_answer *a)
         fprintf(stderr, "gatehouse: refused; set GATEHOUSE_TOKEN to the admin token\n");
         return APP_REFUSED;
     }
-    fprintf(stderr, "gatehouse: the daemon answered %d: %.*s", a->status, STR_ARG(buf_str(&a->body)));
+    fprintf(stderr, "gatehouse: the daemon answered %d: %.*s", a->status,
+            STR_ARG(buf_str(&a->body)));
     return APP_FAILED;
 }
 
@@ -89,8 +90,8 @@ static size_t widest_model(const json_t *models)
     size_t i, widest = strlen("model");
     json_t *m;
 
-    json_array_foreach(models, i, m)
-        widest = MAX(widest, str_count_chars(json_doc_str(json_doc_get(m, "model"))));
+    json_array_foreach(models, i, m) widest =
+        MAX(widest, str_count_chars(json_doc_str(json_doc_get(m, "model"))));
     return widest;
 }
 
@@ -154,7 +155,8 @@ static void put_csv_value(const json_t *v, struct buf *out)
 
 /* The members of a model that every form tells, in this order. */
 static const char *const columns[] = {
-    "model", "success", "duration", "ttfb", "ttft", "outcome", "status_code", "protocol", "route", "error",
+    "model",   "success",     "duration", "ttfb",  "ttft",
+    "outcome", "status_code", "protocol", "route", "error",
 };
 
 static void put_csv(const json_t *target, struct buf *out)
@@ -221,8 +223,8 @@ static int show(const struct option_set *o, const json_t *target)
     json_t *m;
     int code;
 
-    json_array_foreach(json_doc_get(target, "latest_models"), i, m)
-        is_good &= json_is_true(json_doc_get(m, "success"));
+    json_array_foreach(json_doc_get(target, "latest_models"), i, m) is_good &=
+        json_is_true(json_doc_get(m, "success"));
     switch (command_output_form(o)) {
     case COMMAND_TEXT:
         put_text(target, &out);
@@ -265,7 +267,8 @@ static int start_run(const struct option_set *o, int64_t id, int64_t *ret_run_id
 /* Queued, running, or its rows not readable yet: not ended. */
 static bool has_ended(const json_t *target, int64_t run_id)
 {
-    if (json_is_true(json_doc_get(target, "running")) || json_is_true(json_doc_get(target, "queued")))
+    if (json_is_true(json_doc_get(target, "running")) ||
+        json_is_true(json_doc_get(target, "queued")))
         return false;
     return run_id == 0 || json_integer_value(json_doc_get(target, "last_run_id")) >= run_id;
 }

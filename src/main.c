@@ -15,25 +15,28 @@
 #define WORDS_MAX    16
 #define COMMANDS_MAX 16
 #define EXIT_CODES                                                                                 \
-    "\nExit codes: 0 well, 1 failed, 2 wrong usage, 3 the daemon is not reachable, 4 it refuses\n"  \
+    "\nExit codes: 0 well, 1 failed, 2 wrong usage, 3 the daemon is not reachable, 4 it refuses\n" \
     "the token, 78 bad configuration, 130 interrupted.\n"
 
 const struct command commands[] = {
     {"serve", "serve [options]", "watch, meter, guard and route (the default)", NULL, "", NULL},
     {"import", "import FILE [--dry-run]", "take over a registry.db of API Monitor", command_import,
      "data_dir secret_key dry_run json",
-     "Reads FILE and writes its channels with their ids, runs, settings and proxy keys into the data\n"
+     "Reads FILE and writes its channels with their ids, runs, settings and proxy keys into the "
+     "data\n"
      "directory of a stopped daemon. FILE stays as it is. What came before is not taken twice.\n"},
     {"backup", "backup FILE", "write a copy of the database, from a running system too",
      command_backup, "data_dir secret_key json",
-     "FILE must not exist. It appears when the copy is whole, readable by its owner alone. The key\n"
+     "FILE must not exist. It appears when the copy is whole, readable by its owner alone. The "
+     "key\n"
      "of the upstream keys is not in it.\n"},
     {"health", "health", "ask the running daemon whether it is well (exit 0 or 3)", command_health,
      "listen port base_path tls.cert ca_file url json",
      "On a terminal a few lines, else the JSON document of /api/health.\n"},
     {"run", "run CHANNEL", "check a channel now and show each model's result", command_run,
      "listen port base_path tls.cert ca_file url admin_token token json csv",
-     "CHANNEL is a name or an id. Waits for the end of the check; exit 0 when every model answered,\n"
+     "CHANNEL is a name or an id. Waits for the end of the check; exit 0 when every model "
+     "answered,\n"
      "1 when one did not.\n"},
 };
 const size_t command_count = ARRAY_LEN(commands);
@@ -47,17 +50,20 @@ static int print_help(bool full)
                     "Watches, meters, guards and routes a team's LLM API traffic.\n\nCommands:\n"));
     for (size_t i = 0; i < command_count; i++)
         buf_putf(&b, "  %-26s %s\n", commands[i].usage, commands[i].help);
-    buf_put(&b, STR("  COMMAND --help             what a command takes\n"
-                    "\n  -h, --help                 this text (--help: every option)\n"
-                    "  -V, --version              name and version\n"
-                    "      --build-info [--json]  versions of the compiler, the libraries and the page\n"
-                    "  -t, --check-config         check options and environment, exit 0 or 78\n"
-                    "      --dump-config          every option in force and what set it\n\n"
-                    "Options (flag > environment > stored setting > default):\n"));
+    buf_put(
+        &b,
+        STR("  COMMAND --help             what a command takes\n"
+            "\n  -h, --help                 this text (--help: every option)\n"
+            "  -V, --version              name and version\n"
+            "      --build-info [--json]  versions of the compiler, the libraries and the page\n"
+            "  -t, --check-config         check options and environment, exit 0 or 78\n"
+            "      --dump-config          every option in force and what set it\n\n"
+            "Options (flag > environment > stored setting > default):\n"));
     option_help(&b, full);
     buf_put(&b, STR("\nExamples:\n"
                     "  PORT=9000 gatehouse\n"
-                    "  gatehouse serve --data-dir=/var/lib/gatehouse --listen=127.0.0.1:8081\n" EXIT_CODES));
+                    "  gatehouse serve --data-dir=/var/lib/gatehouse "
+                    "--listen=127.0.0.1:8081\n" EXIT_CODES));
     code = command_output_write(&b);
     buf_release(&b);
     return code;
@@ -96,7 +102,8 @@ static int refuse_command(const char *word)
     nearest = option_nearest_of(str_of(word), names, command_count);
     command_output_put_plain(&plain, str_cut_utf8(str_of(word), 60));
     if (nearest)
-        fprintf(stderr, "gatehouse: no command '%s'; did you mean %s?\n", buf_cstr(&plain), nearest);
+        fprintf(stderr, "gatehouse: no command '%s'; did you mean %s?\n", buf_cstr(&plain),
+                nearest);
     else
         fprintf(stderr, "gatehouse: no command '%s'; see gatehouse --help\n", buf_cstr(&plain));
     buf_release(&plain);
@@ -235,8 +242,8 @@ static int serve(struct option_set **o, const char *const *words, size_t count)
 }
 
 /* Help and versions are there whatever the options say. False: it was none of them. */
-static bool answer(const struct wishes *w, const struct command *command, const struct option_set *o,
-                   int *ret_code)
+static bool answer(const struct wishes *w, const struct command *command,
+                   const struct option_set *o, int *ret_code)
 {
     *ret_code = APP_OK;
     if ((w->help || w->full_help) && command && command->about)
@@ -302,7 +309,8 @@ static int run(struct option_set **o, int argc, char **argv)
         printf("configuration is fine\n");
         return APP_OK;
     }
-    return command && command->run ? run_command(command, *o, words, count) : serve(o, words, count);
+    return command && command->run ? run_command(command, *o, words, count)
+                                   : serve(o, words, count);
 }
 
 int main(int argc, char **argv)

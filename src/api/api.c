@@ -5,7 +5,8 @@
 
 #define BODY_DEFAULT (1u << 20)
 
-int api_new(const struct api_config *cfg, struct api **ret, struct buf *ret_first, struct err *reterr)
+int api_new(const struct api_config *cfg, struct api **ret, struct buf *ret_first,
+            struct err *reterr)
 {
     struct api *a = xcalloc(1, sizeof(*a));
     struct catalog_snapshot *s;
@@ -291,8 +292,7 @@ struct str api_query_str(struct api_call *c, const char *name)
 
 bool api_may_operate(const struct api_call *c, const struct channel *ch)
 {
-    return c->role == API_ADMIN ||
-           (c->role == API_VISITOR && ch->visitor_channel_actions_enabled);
+    return c->role == API_ADMIN || (c->role == API_VISITOR && ch->visitor_channel_actions_enabled);
 }
 
 const struct channel *api_channel(struct api_call *c)

@@ -40,8 +40,8 @@ static void login_done(struct auth_login *l)
     }
 }
 
-/* POST /api/admin/login {"password":"..."}: 200 {"ok":true} and the session's cookie. The check takes
- * some 100 ms of a pool thread by design. */
+/* POST /api/admin/login {"password":"..."}: 200 {"ok":true} and the session's cookie. The check
+ * takes some 100 ms of a pool thread by design. */
 static void login(struct api_call *c)
 {
     struct str password = str_trim(json_doc_str(json_doc_get(c->body, "password")));
@@ -76,7 +76,8 @@ static void logout(struct api_call *c)
     api_ok(c);
 }
 
-/* GET /api/session: who am I; answers anonymous callers too, so that the page knows what to show. */
+/* GET /api/session: who am I; answers anonymous callers too, so that the page knows what to show.
+ */
 static void session(struct api_call *c)
 {
     struct auth_who who = {0};
@@ -91,7 +92,10 @@ static void session(struct api_call *c)
     }
     api_reply_init(&r, c);
     json_out_object(&r.json);
-    json_out_kcstr(&r.json, "role", v != AUTH_OK ? "anonymous" : who.role == API_ADMIN ? "admin" : "visitor");
+    json_out_kcstr(&r.json, "role",
+                   v != AUTH_OK            ? "anonymous"
+                   : who.role == API_ADMIN ? "admin"
+                                           : "visitor");
     json_out_kcstr(&r.json, "by", v != AUTH_OK ? NULL : who.by_cookie ? "session" : who.actor);
     json_out_kcstr(&r.json, "version", GATEHOUSE_VERSION);
     json_out_end(&r.json);
@@ -161,7 +165,8 @@ static int advanced_run(struct api_change *ch, struct catalog_tx *tx, struct err
     channel->updated_utc_ms = clock_utc_ms();
     rc = catalog_channel_update(tx, channel, reterr);
     if (rc == 0)
-        rc = catalog_audit(tx, str_of(ch->call->actor), STR_NONE, "channel.advanced", str_of(channel->name), STR_NONE, reterr);
+        rc = catalog_audit(tx, str_of(ch->call->actor), STR_NONE, "channel.advanced",
+                           str_of(channel->name), STR_NONE, reterr);
     return rc;
 }
 
@@ -172,7 +177,8 @@ static void advanced_done(struct api_change *ch)
     const struct channel *channel = catalog_channel(c->snapshot, a->id);
     struct api_reply r;
 
-    live_publishf(c->api->live, "target_updated", false, "{\"action\":\"admin_advanced_updated\",\"target_id\":%lld}", (long long)a->id);
+    live_publishf(c->api->live, "target_updated", false,
+                  "{\"action\":\"admin_advanced_updated\",\"target_id\":%lld}", (long long)a->id);
     if (!channel) { /* deleted since */
         api_error(c, 404, "target not found");
         return;
@@ -196,7 +202,8 @@ static void advanced(struct api_call *c)
     if (!channel)
         return;
     for (size_t i = 0; i < channel_field_count; i++) {
-        if ((channel_fields[i].flags & CHANNEL_FIELD_ADVANCED) && json_doc_get(c->body, channel_fields[i].name))
+        if ((channel_fields[i].flags & CHANNEL_FIELD_ADVANCED) &&
+            json_doc_get(c->body, channel_fields[i].name))
             any = true;
     }
     if (!any) {
@@ -210,6 +217,7 @@ static void advanced(struct api_call *c)
     api_change(c, &a->change);
 }
 
+// clang-format off
 #define T "admin"
 #define OK "{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}}}"
 const struct route api_admin_routes[] = {
@@ -229,3 +237,4 @@ const struct route api_admin_routes[] = {
      "400 no advanced fields provided; 404 target not found"},
 };
 const size_t api_admin_route_count = ARRAY_LEN(api_admin_routes);
+// clang-format on

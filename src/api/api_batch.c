@@ -36,7 +36,8 @@ static void name_of_host(struct str url, const struct catalog_snapshot *s, const
         u.host = STR("relay");
     str_copy(host, sizeof(host), u.host);
     snprintf(out, cap, "%s", host);
-    for (unsigned n = 2; map_get(names, str_of(out)) || catalog_channel_by_name(s, str_of(out)); n++)
+    for (unsigned n = 2; map_get(names, str_of(out)) || catalog_channel_by_name(s, str_of(out));
+         n++)
         snprintf(out, cap, "%s-%u", host, n);
 }
 
@@ -154,8 +155,8 @@ static int store_one(struct api_batch_item *it, struct catalog_tx *tx, const str
         it->after->id = it->id;
     }
     if (rc == 0)
-        rc = api_target_edit_audit(tx, c, it->before ? "channel.update" : "channel.create", it->after,
-                                   buf_str(&detail), reterr);
+        rc = api_target_edit_audit(tx, c, it->before ? "channel.update" : "channel.create",
+                                   it->after, buf_str(&detail), reterr);
     buf_release(&detail);
     return rc;
 }

@@ -19,8 +19,12 @@ static void write_preview(const struct api_batch_item *it, struct json_out *j)
     secret_mask(key, mask);
     json_out_object(j);
     json_out_ki64(j, "line", it->line);
-    json_out_kstr(j, "name", it->after ? str_of(it->after->name) : json_doc_str(json_doc_get(it->json, "name")));
-    json_out_kstr(j, "base_url", it->after ? str_of(it->after->base_url) : json_doc_str(json_doc_get(it->json, "base_url")));
+    json_out_kstr(j, "name",
+                  it->after ? str_of(it->after->name)
+                            : json_doc_str(json_doc_get(it->json, "name")));
+    json_out_kstr(j, "base_url",
+                  it->after ? str_of(it->after->base_url)
+                            : json_doc_str(json_doc_get(it->json, "base_url")));
     json_out_kcstr(j, "api_key", mask);
     json_out_kcstr(j, "fault", it->fault.code != 0 ? it->fault.text : NULL);
     json_out_kcstr(j, "field", it->fault.field[0] ? it->fault.field : NULL);
@@ -38,8 +42,8 @@ static bool get_text(struct api_call *c, struct str *ret)
     return false;
 }
 
-/* POST /api/targets/parse {"text"}: 200 {"items":[{"line","name","base_url","api_key" (masked),"fault",
- * "field"}],"count","faults"}. Nothing is stored. */
+/* POST /api/targets/parse {"text"}: 200 {"items":[{"line","name","base_url","api_key"
+ * (masked),"fault", "field"}],"count","faults"}. Nothing is stored. */
 static void parse(struct api_call *c)
 {
     struct api_batch b = {0};
@@ -85,10 +89,11 @@ static void started(struct prober_ask *a)
     json_out_ki64(j, "id", a->channel_id);
     json_out_kbool(j, "started", a->rc == 0);
     json_out_kbool(j, "queued", a->rc == 0 && a->is_queued);
-    json_out_kcstr(j, "detail", a->rc == 0                ? NULL
-                                : a->rc == ERR_CONFLICT ? "target already running"
-                                : a->rc == ERR_NOTFOUND ? "target not found"
-                                                        : "the prober takes no work now");
+    json_out_kcstr(j, "detail",
+                   a->rc == 0              ? NULL
+                   : a->rc == ERR_CONFLICT ? "target already running"
+                   : a->rc == ERR_NOTFOUND ? "target not found"
+                                           : "the prober takes no work now");
     json_out_end(j);
     start_next(s);
 }
@@ -178,7 +183,8 @@ static json_t *tags_patch(const struct bulk *b, const struct channel *ch)
     for (size_t i = 0; i < ch->tags.count; i++)
         if (adds || !has_text(b->tags, ch->tags.items[i]))
             json_array_append_new(list, json_string(ch->tags.items[i]));
-    for (size_t i = 0; adds && i < json_array_size(b->tags); i++) /* doubles are left out when read */
+    for (size_t i = 0; adds && i < json_array_size(b->tags);
+         i++) /* doubles are left out when read */
         json_array_append(list, json_array_get(b->tags, i));
     return json_pack("{s:o}", "tags", list);
 }
@@ -288,7 +294,8 @@ static void reply_faults(struct bulk *b, struct api_call *c)
 static int batch_run(struct api_change *change, struct catalog_tx *tx, struct err *reterr)
 {
     struct bulk *b = container_of(change, struct bulk, change);
-    struct catalog_snapshot *s = catalog_latest(change->call->api->cfg.catalog); /* what the transaction began with */
+    struct catalog_snapshot *s =
+        catalog_latest(change->call->api->cfg.catalog); /* what the transaction began with */
     int rc = 0;
 
     api_batch_plan(&b->batch, change->call, s, b->may_update);
@@ -351,8 +358,10 @@ static void submit_batch(struct bulk *b, struct api_call *c)
 
 static bool take_items(struct api_call *c, struct bulk *b, const json_t *list, const char *field)
 {
-    if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > API_BATCH_MAX) {
-        api_error_field(c, 400, field, "%s must be an array of 1-%d channels", field, API_BATCH_MAX);
+    if (!json_is_array(list) || json_array_size(list) == 0 ||
+        json_array_size(list) > API_BATCH_MAX) {
+        api_error_field(c, 400, field, "%s must be an array of 1-%d channels", field,
+                        API_BATCH_MAX);
         return false;
     }
     for (size_t i = 0; i < json_array_size(list); i++)
@@ -444,7 +453,8 @@ static bool prepare(struct api_call *c, struct bulk *b)
         return get_bool(c, "keep_logs", &keep);
     if (strcmp(b->action, "interval") == 0) {
         if (!value || json_is_null(value)) {
-            api_error_field(c, 400, "interval_min", "interval_min must be an integer between 1 and 1440");
+            api_error_field(c, 400, "interval_min",
+                            "interval_min must be an integer between 1 and 1440");
             return false;
         }
         b->patch = json_pack("{s:O}", "interval_min", value);
@@ -452,7 +462,8 @@ static bool prepare(struct api_call *c, struct bulk *b)
     }
     if (strcmp(b->action, "tag") == 0 || strcmp(b->action, "untag") == 0) {
         b->tags = json_doc_get(c->body, "tags");
-        if (!json_is_array(b->tags) || json_array_size(b->tags) == 0 || json_array_size(b->tags) > 32) {
+        if (!json_is_array(b->tags) || json_array_size(b->tags) == 0 ||
+            json_array_size(b->tags) > 32) {
             api_error_field(c, 400, "tags", "tags must be an array of 1-32 strings");
             return false;
         }
@@ -500,7 +511,8 @@ static void bulk(struct api_call *c)
             return;
         }
     }
-    api_error_field(c, 400, "action", "action must be create, pause, resume, interval, tag, untag, run or delete");
+    api_error_field(c, 400, "action",
+                    "action must be create, pause, resume, interval, tag, untag, run or delete");
 }
 
 /* ---- import ---- */
@@ -520,9 +532,9 @@ static void reply_plan(struct bulk *b, struct api_call *c)
     api_reply_send(&r, 200);
 }
 
-/* POST /api/targets/import?dry_run=1, body as the export gives it or a bare array of channels, matched
- * by name: 200 {"ok","changed","ids","create","update","unchanged","faults"}. Members that are not given
- * stay; so do keys that are masked or left out. */
+/* POST /api/targets/import?dry_run=1, body as the export gives it or a bare array of channels,
+ * matched by name: 200 {"ok","changed","ids","create","update","unchanged","faults"}. Members that
+ * are not given stay; so do keys that are masked or left out. */
 static void import(struct api_call *c)
 {
     struct bulk *b = arena_zalloc(http_arena(c->x), sizeof(*b));
@@ -542,20 +554,28 @@ static void import(struct api_call *c)
         submit_batch(b, c);
 }
 
-#define T      "targets"
-#define TEXT   "{\"type\":\"string\"}"
-#define INT    "{\"type\":\"integer\"}"
-#define NAMED  "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"id\":" INT ",\"name\":" TEXT "}}}"
-#define UPDATE "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"id\":" INT ",\"name\":" TEXT ",\"fields\":{\"type\":\"array\",\"items\":" TEXT "}}}}"
-#define FAULTS "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"index\":" INT ",\"line\":" INT ",\"name\":" TEXT ",\"field\":{\"type\":[\"string\",\"null\"]},\"detail\":" TEXT "}}}"
-#define PLAN   "\"create\":" NAMED ",\"update\":" UPDATE ",\"unchanged\":" NAMED ",\"faults\":" FAULTS
-#define IDS    "{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":1}}"
+#define T    "targets"
+#define TEXT "{\"type\":\"string\"}"
+#define INT  "{\"type\":\"integer\"}"
+#define NAMED                                                                                      \
+    "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"id\":" INT               \
+    ",\"name\":" TEXT "}}}"
+#define UPDATE                                                                                     \
+    "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"id\":" INT               \
+    ",\"name\":" TEXT ",\"fields\":{\"type\":\"array\",\"items\":" TEXT "}}}}"
+#define FAULTS                                                                                     \
+    "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"index\":" INT            \
+    ",\"line\":" INT ",\"name\":" TEXT                                                             \
+    ",\"field\":{\"type\":[\"string\",\"null\"]},\"detail\":" TEXT "}}}"
+#define PLAN "\"create\":" NAMED ",\"update\":" UPDATE ",\"unchanged\":" NAMED ",\"faults\":" FAULTS
+#define IDS  "{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":1}}"
 
 static const struct route_param import_params[] = {
     {"dry_run", "integer", "1: tell what would happen and change nothing", 0, 1, 0, NULL},
     {NULL, NULL, NULL, 0, 0, 0, NULL},
 };
 
+// clang-format off
 const struct route api_bulk_routes[] = {
     {HTTP_POST_, "/api/targets/parse", ROUTE_ADMIN, ROUTE_BODY, parse, T,
      "Preview of pasted lines `name url key`, with the fault of each", NULL,
@@ -584,3 +604,4 @@ const struct route api_bulk_routes[] = {
      "400 channels must be an array of 1-10000 channels; 400 <n> of <m> channels have faults, with `faults`; 403 admin token required"},
 };
 const size_t api_bulk_route_count = ARRAY_LEN(api_bulk_routes);
+// clang-format on

@@ -98,6 +98,7 @@ static void dashboard(struct api_call *c)
 }
 
 #define N "{\"type\":\"integer\"}"
+// clang-format off
 const struct route api_dashboard_routes[] = {
     {HTTP_GET_, "/api/dashboard", ROUTE_ANY, 0, dashboard, "targets", "Counters over all channels", NULL, NULL,
      "{\"type\":\"object\",\"properties\":{\"total_targets\":" N ",\"enabled_targets\":" N ",\"running_targets\":" N
@@ -106,3 +107,4 @@ const struct route api_dashboard_routes[] = {
      "401 unauthorized"},
 };
 const size_t api_dashboard_route_count = ARRAY_LEN(api_dashboard_routes);
+// clang-format on

@@ -5,7 +5,8 @@
 #include "api/api_stream.h"
 #include "api/api_target_edit.h"
 
-struct export { /* in the exchange's arena */
+struct export
+{                             /* in the exchange's arena */
     struct api_change change; /* the audit row of clear keys */
     struct api_stream stream;
     enum channel_secrets secrets;
@@ -40,13 +41,15 @@ static void export_more(struct api_stream *s)
 static void send_all(struct export *e, struct api_call *c)
 {
     e->stream.more = export_more;
-    http_add_header(c->x, "Content-Disposition", STR("attachment; filename=\"gatehouse-channels.json\""));
+    http_add_header(c->x, "Content-Disposition",
+                    STR("attachment; filename=\"gatehouse-channels.json\""));
     api_stream_start(&e->stream, c, "application/json");
 }
 
 static int audit_run(struct api_change *change, struct catalog_tx *tx, struct err *reterr)
 {
-    return api_target_edit_audit(tx, change->call, "channel.export_keys", NULL, STR("secrets=clear"), reterr);
+    return api_target_edit_audit(tx, change->call, "channel.export_keys", NULL,
+                                 STR("secrets=clear"), reterr);
 }
 
 static void audit_done(struct api_change *change)
@@ -77,10 +80,12 @@ static void export(struct api_call *c)
 }
 
 static const struct route_param export_params[] = {
-    {"secrets", "string", "masked when absent; clear leaves an audit row", 0, 0, 0, "omit|masked|clear"},
+    {"secrets", "string", "masked when absent; clear leaves an audit row", 0, 0, 0,
+     "omit|masked|clear"},
     {NULL, NULL, NULL, 0, 0, 0, NULL},
 };
 
+// clang-format off
 const struct route api_export_routes[] = {
     {HTTP_GET_, "/api/targets/export", ROUTE_ADMIN, ROUTE_NO_STORE, export, "targets",
      "All channels as a document that import takes back", export_params, NULL,
@@ -89,3 +94,4 @@ const struct route api_export_routes[] = {
      "400 invalid secrets; 403 admin token required"},
 };
 const size_t api_export_route_count = ARRAY_LEN(api_export_routes);
+// clang-format on

@@ -46,12 +46,14 @@ static int create_run(struct api_change *ch, struct catalog_tx *tx, struct err *
         int64_t id = k->key->allowed_channels[i];
 
         if (catalog_channel_load(tx, id, &target, reterr) < 0)
-            rc = err_set_field(reterr, ERR_RANGE, "allowed_target_ids", "target id %lld not found", (long long)id);
+            rc = err_set_field(reterr, ERR_RANGE, "allowed_target_ids", "target id %lld not found",
+                               (long long)id);
     }
     if (rc == 0)
         rc = catalog_key_insert(tx, k->key, &k->id, reterr);
     if (rc == 0)
-        rc = catalog_audit(tx, str_of(ch->call->actor), STR_NONE, "key.create", str_of(k->key->name), str_of(k->key->prefix), reterr);
+        rc = catalog_audit(tx, str_of(ch->call->actor), STR_NONE, "key.create",
+                           str_of(k->key->name), str_of(k->key->prefix), reterr);
     return rc;
 }
 
@@ -102,7 +104,8 @@ static int patch_run(struct api_change *ch, struct catalog_tx *tx, struct err *r
     if (rc == 0)
         rc = catalog_key_update(tx, k->key, reterr);
     if (rc == 0)
-        rc = catalog_audit(tx, str_of(ch->call->actor), STR_NONE, "key.update", str_of(id), str_of(k->key->name), reterr);
+        rc = catalog_audit(tx, str_of(ch->call->actor), STR_NONE, "key.update", str_of(id),
+                           str_of(k->key->name), reterr);
     return rc;
 }
 
@@ -140,8 +143,8 @@ static bool is_live_key(const struct catalog_snapshot *s, int64_t id)
     return false;
 }
 
-/* PATCH /api/proxy/keys/{id} {any of name, description, allowed_target_ids, allowed_models, enabled}
- * 200 {"item"}; the token stays. */
+/* PATCH /api/proxy/keys/{id} {any of name, description, allowed_target_ids, allowed_models,
+ * enabled} 200 {"item"}; the token stays. */
 static void patch(struct api_call *c)
 {
     int64_t id;
@@ -163,7 +166,9 @@ static int revoke_run(struct api_change *ch, struct catalog_tx *tx, struct err *
     if (rc == ERR_NOTFOUND)
         return err_set(reterr, ERR_NOTFOUND, "proxy key not found or already revoked");
     snprintf(id, sizeof(id), "%lld", (long long)k->id);
-    return rc < 0 ? rc : catalog_audit(tx, str_of(ch->call->actor), STR_NONE, "key.revoke", str_of(id), STR_NONE, reterr);
+    return rc < 0 ? rc
+                  : catalog_audit(tx, str_of(ch->call->actor), STR_NONE, "key.revoke", str_of(id),
+                                  STR_NONE, reterr);
 }
 
 static void revoke_done(struct api_change *ch)
@@ -182,6 +187,7 @@ static void revoke_key(struct api_call *c)
     api_change(c, &k->change);
 }
 
+// clang-format off
 #define T "keys"
 #define KEY "{\"type\":\"object\",\"properties\":{\"id\":{\"type\":\"integer\"},\"name\":{\"type\":\"string\"},\"key_prefix\":{\"type\":\"string\"},\"allowed_target_ids\":{\"type\":\"array\",\"items\":{\"type\":\"integer\"}},\"allowed_models\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"description\":{\"type\":\"string\"},\"enabled\":{\"type\":\"boolean\"},\"created_at\":{\"type\":\"number\"},\"revoked_at\":{\"type\":[\"number\",\"null\"]},\"last_used_at\":{\"type\":[\"number\",\"null\"]},\"last_used_target_id\":{\"type\":[\"integer\",\"null\"]}}}"
 const struct route api_keys_routes[] = {
@@ -199,3 +205,4 @@ const struct route api_keys_routes[] = {
      "{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}}}", "400 invalid id; 404 proxy key not found or already revoked"},
 };
 const size_t api_keys_route_count = ARRAY_LEN(api_keys_routes);
+// clang-format on

@@ -4,16 +4,38 @@
 #include "base/json_doc.h"
 #include "llm/outcome.h"
 
-#define PAGE_BUDGET_MS 12   /* spent on rows that do not match; a page shall take 20 */
-#define LOOK_EVERY     128  /* rows between two looks at the clock */
+#define PAGE_BUDGET_MS 12  /* spent on rows that do not match; a page shall take 20 */
+#define LOOK_EVERY     128 /* rows between two looks at the clock */
 #define PAGE_MAX       (64u << 20)
 #define TOOL_CALLS_MAX (1u << 20)
 #define CELL_MAX       (256u * 1024) /* ours are below 64 KiB; an imported one may be anything */
 
 enum column {
-    COL_ID, COL_RUN, COL_ITEM, COL_AT, COL_MODEL, COL_PROTOCOL, COL_ROUTE, COL_ENDPOINT, COL_OUTCOME,
-    COL_SUB_STATUS, COL_SUCCESS, COL_TRANSPORT, COL_STREAM, COL_DURATION, COL_TTFB, COL_TTFT, COL_PING,
-    COL_DNS, COL_CONNECT, COL_TLS, COL_STATUS, COL_TOOL_COUNT, COL_TOOLS, COL_CONTENT, COL_ERROR,
+    COL_ID,
+    COL_RUN,
+    COL_ITEM,
+    COL_AT,
+    COL_MODEL,
+    COL_PROTOCOL,
+    COL_ROUTE,
+    COL_ENDPOINT,
+    COL_OUTCOME,
+    COL_SUB_STATUS,
+    COL_SUCCESS,
+    COL_TRANSPORT,
+    COL_STREAM,
+    COL_DURATION,
+    COL_TTFB,
+    COL_TTFT,
+    COL_PING,
+    COL_DNS,
+    COL_CONNECT,
+    COL_TLS,
+    COL_STATUS,
+    COL_TOOL_COUNT,
+    COL_TOOLS,
+    COL_CONTENT,
+    COL_ERROR,
 };
 
 #define SELECT                                                                                     \
@@ -52,12 +74,13 @@ static void build(struct api_logs_walk *w, bool is_ascending, struct api_logs_cu
                         from.at_utc_ms);
         store_query_i64(s, ", ?)", from.id);
     }
-    store_query_add(s, is_ascending ? " ORDER BY at_utc_ms, id" : " ORDER BY at_utc_ms DESC, id DESC");
+    store_query_add(s,
+                    is_ascending ? " ORDER BY at_utc_ms, id" : " ORDER BY at_utc_ms DESC, id DESC");
 }
 
-int api_logs_read_open(struct api_logs_walk *w, struct store_conn *c, const struct api_logs_query *q,
-                       bool is_ascending, struct api_logs_cursor from, uint64_t budget_ms,
-                       struct err *reterr)
+int api_logs_read_open(struct api_logs_walk *w, struct store_conn *c,
+                       const struct api_logs_query *q, bool is_ascending,
+                       struct api_logs_cursor from, uint64_t budget_ms, struct err *reterr)
 {
     int rc;
 
@@ -132,8 +155,9 @@ static void ktext(const struct api_logs_walk *w, struct json_out *j, const char 
         json_out_knull(j, key);
 }
 
-/* Stored text of an array, maybe of an old system: anything else becomes []. Written again rather than
- * passed on, with '<', '>', '&' as the writer has them; in JSON these stand inside strings only. */
+/* Stored text of an array, maybe of an old system: anything else becomes []. Written again rather
+ * than passed on, with '<', '>', '&' as the writer has them; in JSON these stand inside strings
+ * only. */
 static void write_tool_calls(struct str stored, struct json_out *j)
 {
     CLEANUP(json_doc_decrefp) json_t *doc = NULL;
@@ -211,12 +235,23 @@ static const struct {
     const char *name;
     enum column column;
 } csv_columns[] = {
-    {"id", COL_ID},           {"run_id", COL_RUN},     {"time", COL_AT},
-    {"model", COL_MODEL},     {"protocol", COL_PROTOCOL}, {"route", COL_ROUTE},
-    {"endpoint", COL_ENDPOINT}, {"outcome", COL_OUTCOME}, {"success", COL_SUCCESS},
-    {"status_code", COL_STATUS}, {"duration", COL_DURATION}, {"ttfb", COL_TTFB},
-    {"ttft", COL_TTFT},       {"ping", COL_PING},      {"stream", COL_STREAM},
-    {"error", COL_ERROR},     {"content", COL_CONTENT},
+    {"id", COL_ID},
+    {"run_id", COL_RUN},
+    {"time", COL_AT},
+    {"model", COL_MODEL},
+    {"protocol", COL_PROTOCOL},
+    {"route", COL_ROUTE},
+    {"endpoint", COL_ENDPOINT},
+    {"outcome", COL_OUTCOME},
+    {"success", COL_SUCCESS},
+    {"status_code", COL_STATUS},
+    {"duration", COL_DURATION},
+    {"ttfb", COL_TTFB},
+    {"ttft", COL_TTFT},
+    {"ping", COL_PING},
+    {"stream", COL_STREAM},
+    {"error", COL_ERROR},
+    {"content", COL_CONTENT},
 };
 
 /* The caller's buf holds far more than a row of cells of CELL_MAX. */
@@ -279,9 +314,23 @@ static void csv_cell(const struct api_logs_walk *w, enum column column, struct b
             buf_putf(out, "%lld.%03lld", (long long)ms / 1000, (long long)ms % 1000);
         break;
     }
-    case COL_ID: case COL_RUN: case COL_ITEM: case COL_MODEL: case COL_PROTOCOL: case COL_ROUTE:
-    case COL_ENDPOINT: case COL_SUB_STATUS: case COL_TRANSPORT: case COL_DNS: case COL_CONNECT:
-    case COL_TLS: case COL_STATUS: case COL_TOOL_COUNT: case COL_TOOLS: case COL_CONTENT: case COL_ERROR:
+    case COL_ID:
+    case COL_RUN:
+    case COL_ITEM:
+    case COL_MODEL:
+    case COL_PROTOCOL:
+    case COL_ROUTE:
+    case COL_ENDPOINT:
+    case COL_SUB_STATUS:
+    case COL_TRANSPORT:
+    case COL_DNS:
+    case COL_CONNECT:
+    case COL_TLS:
+    case COL_STATUS:
+    case COL_TOOL_COUNT:
+    case COL_TOOLS:
+    case COL_CONTENT:
+    case COL_ERROR:
         api_logs_read_csv_cell(out, str_cut_utf8(store_col_str(st, (int)column), CELL_MAX));
         break;
     }
@@ -303,9 +352,9 @@ int api_logs_read_find(struct store_conn *c, int64_t channel_id, int64_t id,
                        struct api_logs_cursor *ret, bool *ret_found, struct err *reterr)
 {
     struct store_stmt *st;
-    int rc = store_prepare(c,
-                           "SELECT at_utc_ms FROM probe_results WHERE id = ? AND item_kind = 0 AND item_id = ?",
-                           &st, reterr);
+    int rc = store_prepare(
+        c, "SELECT at_utc_ms FROM probe_results WHERE id = ? AND item_kind = 0 AND item_id = ?",
+        &st, reterr);
 
     if (rc < 0)
         return rc;
@@ -352,7 +401,8 @@ static int collect(struct api_logs_walk *w, size_t limit, struct buf *rows, size
         json_out_init(&j, rows);
         api_logs_read_json(w, &j);
         if (j.failed)
-            return err_set(reterr, ERR_LIMIT, "the page is larger than %u MiB; ask for a smaller limit",
+            return err_set(reterr, ERR_LIMIT,
+                           "the page is larger than %u MiB; ask for a smaller limit",
                            PAGE_MAX >> 20);
         ends[page->count++] = buf_len(rows);
         page->next_before_id = w->at.id;

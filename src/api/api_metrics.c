@@ -1,11 +1,12 @@
-/* api_metrics.c -- gauges of channels for /metrics, counted when they are asked for: what the catalog
- * has, with what the board and the breakers know. By state, never by channel or model: their number
- * is the installation's, that of the series is fixed. */
+/* api_metrics.c -- gauges of channels for /metrics, counted when they are asked for: what the
+ * catalog has, with what the board and the breakers know. By state, never by channel or model:
+ * their number is the installation's, that of the series is fixed. */
 #include "api/api_private.h"
 #include "base/metric.h"
 
 /* "disabled" and "never" are no status of a run. */
-static const char *const statuses[] = {"healthy", "degraded", "down", "error", "no_models", "never", "disabled"};
+static const char *const statuses[] = {"healthy",   "degraded", "down",    "error",
+                                       "no_models", "never",    "disabled"};
 #define NEVER    5
 #define DISABLED 6
 static_assert(ARRAY_LEN(statuses) == DISABLED + 1, "disabled is the last one");
@@ -70,7 +71,8 @@ static void collect(void *ctx, struct buf *out)
     count_all(ctx, &n);
     metric_head(out, "gatehouse_channels", "gauge", "Channels by the status of their last run");
     for (size_t i = 0; i < ARRAY_LEN(statuses); i++)
-        metric_line(out, "gatehouse_channels", "status", str_of(statuses[i]), (double)n.channels[i]);
+        metric_line(out, "gatehouse_channels", "status", str_of(statuses[i]),
+                    (double)n.channels[i]);
     metric_head(out, "gatehouse_channel_model_state", "gauge",
                 "Models of enabled channels by the state of their breaker");
     for (size_t i = 0; i < BREAKERS; i++)

@@ -102,7 +102,8 @@ static void write_picker(struct picker *p, const struct channel *ch, struct json
 static void picker_answered(struct prober_models_ask *a)
 {
     struct picker *p = container_of(a, struct picker, ask);
-    const struct channel *ch = catalog_channel(p->call->snapshot, p->id); /* held since the question */
+    const struct channel *ch =
+        catalog_channel(p->call->snapshot, p->id); /* held since the question */
     struct api_reply r;
 
     api_reply_init(&r, p->call);
@@ -153,7 +154,8 @@ static int select_run(struct api_change *change, struct catalog_tx *tx, struct e
     if (rc == 0 && s->is_changed)
         rc = api_target_edit_update(tx, ch, reterr);
     if (rc == 0 && s->is_changed)
-        rc = api_target_edit_audit(tx, change->call, "channel.models", ch, STR("selected_models"), reterr);
+        rc = api_target_edit_audit(tx, change->call, "channel.models", ch, STR("selected_models"),
+                                   reterr);
     return rc;
 }
 
@@ -169,8 +171,11 @@ static void select_done(struct api_change *change)
         return;
     }
     if (s->is_changed)
-        api_target_edit_publish(c, str_starts(http_request(c->x)->path, STR("/api/admin/"))
-                                       ? "admin_models_updated" : "models_updated", s->id);
+        api_target_edit_publish(c,
+                                str_starts(http_request(c->x)->path, STR("/api/admin/"))
+                                    ? "admin_models_updated"
+                                    : "models_updated",
+                                s->id);
     api_reply_init(&r, c);
     json_out_object(&r.json);
     json_out_kbool(&r.json, "ok", true);
@@ -211,6 +216,7 @@ static void select_models(struct api_call *c)
         api_body(c, select_body);
 }
 
+// clang-format off
 #define T "targets"
 #define PICKER                                                                                          \
     "{\"type\":\"object\",\"properties\":{\"item\":{\"type\":\"object\",\"properties\":{"               \
@@ -243,3 +249,4 @@ const struct route api_models_routes[] = {
      "As /api/targets/{id}/models", NULL, SELECTION, SELECTED, WRITE_ERRORS},
 };
 const size_t api_models_route_count = ARRAY_LEN(api_models_routes);
+// clang-format on

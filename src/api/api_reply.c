@@ -1,4 +1,5 @@
-/* api_reply.c -- the shapes of answers under /api, and the one table from error codes to statuses. */
+/* api_reply.c -- the shapes of answers under /api, and the one table from error codes to statuses.
+ */
 #include "api/api_private.h"
 #include "base/log.h"
 
@@ -128,8 +129,8 @@ void api_fail(struct api_call *c, const struct err *e)
 }
 
 /* The server's own errors (parser, limits) in the same shape. */
-void api_format_error(void *ctx, struct str path, int status, const char *text,
-                      struct buf *out, const char **ret_type)
+void api_format_error(void *ctx, struct str path, int status, const char *text, struct buf *out,
+                      const char **ret_type)
 {
     const struct api *a = ctx;
     struct json_out j;

@@ -1,5 +1,5 @@
-/* api_runs.c -- what was found: runs of a channel, rows of their probes, and the export of rows. All
- * read on store threads, which render as they step; the loop only puts the parts together. */
+/* api_runs.c -- what was found: runs of a channel, rows of their probes, and the export of rows.
+ * All read on store threads, which render as they step; the loop only puts the parts together. */
 #include "api/api_logs_read.h"
 #include "api/api_private.h"
 #include "api/api_resources.h"
@@ -10,7 +10,9 @@
 
 /* ---- a run ---- */
 
-#define RUN_COLUMNS "id, channel_id, started_utc_ms, finished_utc_ms, status, total, success, fail, log_file, error, cause"
+#define RUN_COLUMNS                                                                                \
+    "id, channel_id, started_utc_ms, finished_utc_ms, status, total, success, fail, log_file, "    \
+    "error, cause"
 
 static void write_run(struct json_out *j, struct store_stmt *st, bool is_admin)
 {
@@ -54,8 +56,8 @@ static int find_run_start(struct store_conn *c, int64_t channel_id, int64_t run_
                           struct err *reterr)
 {
     struct store_stmt *st;
-    int rc = store_prepare(c, "SELECT started_utc_ms FROM runs WHERE id = ? AND channel_id = ?", &st,
-                           reterr);
+    int rc = store_prepare(c, "SELECT started_utc_ms FROM runs WHERE id = ? AND channel_id = ?",
+                           &st, reterr);
 
     if (rc < 0)
         return rc;
@@ -102,7 +104,8 @@ static int runs_run(struct api_job *job, struct store_conn *c, struct err *reter
         rc = find_run_start(c, r->channel_id, r->before_id, &started, reterr);
     if (rc == 0)
         rc = store_prepare(c,
-                           "SELECT " RUN_COLUMNS " FROM runs WHERE channel_id = ? AND (started_utc_ms, id) < (?, ?) "
+                           "SELECT " RUN_COLUMNS
+                           " FROM runs WHERE channel_id = ? AND (started_utc_ms, id) < (?, ?) "
                            "ORDER BY started_utc_ms DESC, id DESC LIMIT ?",
                            &st, reterr);
     if (rc < 0)
@@ -256,7 +259,8 @@ static struct logs *logs_new(struct api_call *c)
     return read_query(c, l) ? l : NULL;
 }
 
-/* On a store thread: the run asked for as JSON into l->run, `null` for all; its id into the query. */
+/* On a store thread: the run asked for as JSON into l->run, `null` for all; its id into the query.
+ */
 static int find_run(struct logs *l, struct store_conn *c, struct err *reterr)
 {
     struct json_out j;
@@ -269,8 +273,10 @@ static int find_run(struct logs *l, struct store_conn *c, struct err *reterr)
         return 0;
     }
     rc = l->is_latest
-             ? store_prepare(c, "SELECT " RUN_COLUMNS " FROM runs WHERE channel_id = ? "
-                                "ORDER BY started_utc_ms DESC, id DESC LIMIT 1", &st, reterr)
+             ? store_prepare(c,
+                             "SELECT " RUN_COLUMNS " FROM runs WHERE channel_id = ? "
+                             "ORDER BY started_utc_ms DESC, id DESC LIMIT 1",
+                             &st, reterr)
              : store_prepare(c, "SELECT " RUN_COLUMNS " FROM runs WHERE channel_id = ? AND id = ?",
                              &st, reterr);
     if (rc < 0)
@@ -480,6 +486,7 @@ static void export(struct api_call *c)
     api_stream_start(&l->stream, c, formats[f].type);
 }
 
+// clang-format off
 #define T "logs"
 #define HISTORY_ROW {"history", "integer", "points of history for each model of `target`", 0, BOARD_HISTORY, BOARD_HISTORY, NULL}
 #define FILTER_ROWS                                                                                     \
@@ -548,3 +555,4 @@ const struct route api_runs_routes[] = {
      "{\"type\":\"array\",\"items\":" ROW "}", QUERY_ERRORS "; 400 invalid format"},
 };
 const size_t api_runs_route_count = ARRAY_LEN(api_runs_routes);
+// clang-format on

@@ -7,6 +7,7 @@
 
 enum setting_type { SETTING_BOOL, SETTING_INT, SETTING_SECRET, SETTING_PASSWORD };
 
+// clang-format off
 static const struct setting {
     const char *name, *alias; /* alias: the name of an earlier generation, NULL = none */
     const char *option;       /* row of the option table; NULL: a stored value of the page alone */
@@ -23,6 +24,7 @@ static const struct setting {
     {"liquid_glass_enabled", NULL, NULL, SETTING_BOOL, 0, 0, NULL},
     {"admin_panel_password", NULL, "admin_password", SETTING_PASSWORD, 8, 1024, "admin_panel_password must be 8-1024 chars"},
 };
+// clang-format on
 
 #define SETTING_COUNT ARRAY_LEN(settings)
 
@@ -63,7 +65,8 @@ static void write_settings(struct api_call *c, struct json_out *j)
         const struct setting *s = &settings[i];
         char origin[128];
 
-        if (s->option && !(option_find(str_of(s->option))->flags & OPTION_PAGE) && option_origin(o, s->option) >= OPTION_FILE)
+        if (s->option && !(option_find(str_of(s->option))->flags & OPTION_PAGE) &&
+            option_origin(o, s->option) >= OPTION_FILE)
             json_out_kcstr(j, s->name, option_origin_text(o, s->option, origin, sizeof(origin)));
     }
     json_out_end(j);
@@ -89,7 +92,8 @@ struct patch { /* in the exchange's arena */
     struct loop_work work;
     struct api_call *call;
     bool given[SETTING_COUNT];
-    struct str text[SETTING_COUNT]; /* what is stored; secrets and the password in clear, borrowed from the body */
+    struct str text[SETTING_COUNT]; /* what is stored; secrets and the password in clear, borrowed
+                                       from the body */
     char pwhash[SECRET_PWHASH_SIZE];
     struct err err;
     int rc;
@@ -112,7 +116,8 @@ static bool read_secret(struct patch *p, size_t i, const json_t *v)
     size_t chars = str_count_chars(text);
     char origin[128];
 
-    if (s->type == SETTING_PASSWORD && (text.len == 0 || secret_equal(option_text(o, s->option), text)))
+    if (s->type == SETTING_PASSWORD &&
+        (text.len == 0 || secret_equal(option_text(o, s->option), text)))
         return false;
     if (s->type == SETTING_SECRET && same_secret(p->call, s, text))
         return false;
@@ -120,8 +125,10 @@ static bool read_secret(struct patch *p, size_t i, const json_t *v)
         p->rc = err_set_field(&p->err, ERR_RANGE, s->name, "%s", s->error);
         return false;
     }
-    if (!(option_find(str_of(s->option))->flags & OPTION_PAGE) && option_text(o, s->option).len != 0) {
-        p->rc = err_set_field(&p->err, ERR_CONFLICT, s->name, "%s is set by %s", s->name, option_origin_text(o, s->option, origin, sizeof(origin)));
+    if (!(option_find(str_of(s->option))->flags & OPTION_PAGE) &&
+        option_text(o, s->option).len != 0) {
+        p->rc = err_set_field(&p->err, ERR_CONFLICT, s->name, "%s is set by %s", s->name,
+                              option_origin_text(o, s->option, origin, sizeof(origin)));
         return false;
     }
     p->text[i] = text;
@@ -155,14 +162,16 @@ static bool read_one(struct patch *p, size_t i, const json_t *v)
             break;
         return read_secret(p, i, v);
     }
-    p->rc = err_set_field(&p->err, ERR_SYNTAX, s->name, "invalid JSON: %s has the wrong type", s->name);
+    p->rc =
+        err_set_field(&p->err, ERR_SYNTAX, s->name, "invalid JSON: %s has the wrong type", s->name);
     return false;
 }
 
 static bool is_known(const char *key)
 {
     for (size_t i = 0; i < SETTING_COUNT; i++) {
-        if (strcmp(key, settings[i].name) == 0 || (settings[i].alias && strcmp(key, settings[i].alias) == 0))
+        if (strcmp(key, settings[i].name) == 0 ||
+            (settings[i].alias && strcmp(key, settings[i].alias) == 0))
             return true;
     }
     return strcmp(key, "locked") == 0; /* our own answer may come back */
@@ -209,11 +218,13 @@ static int patch_run(struct api_change *ch, struct catalog_tx *tx, struct err *r
         else if (s->type == SETTING_PASSWORD)
             rc = auth_password_store(tx, p->pwhash, reterr);
         else
-            rc = catalog_setting_set(tx, s->option ? s->option : s->name, p->text[i], false, reterr);
+            rc =
+                catalog_setting_set(tx, s->option ? s->option : s->name, p->text[i], false, reterr);
         buf_putf(&names, "%s ", s->name);
     }
     if (rc == 0)
-        rc = catalog_audit(tx, str_of(ch->call->actor), STR_NONE, "settings.update", STR_NONE, str_trim(buf_str(&names)), reterr);
+        rc = catalog_audit(tx, str_of(ch->call->actor), STR_NONE, "settings.update", STR_NONE,
+                           str_trim(buf_str(&names)), reterr);
     buf_release(&names);
     return rc;
 }
@@ -242,11 +253,13 @@ static void patch_done(struct api_change *ch)
 
     for (size_t i = 0; i < SETTING_COUNT; i++)
         credentials |= p->given[i] && settings[i].option &&
-                       (strcmp(settings[i].option, "admin_token") == 0 || settings[i].type == SETTING_PASSWORD);
+                       (strcmp(settings[i].option, "admin_token") == 0 ||
+                        settings[i].type == SETTING_PASSWORD);
     auth_refresh(c->api->auth, c->snapshot);
     if (credentials)
         auth_end_other_sessions(c->api->auth, c->by_cookie ? c->session_hash : NULL);
-    live_publish(c->api->live, "auth_changed", STR("{\"message\":\"authentication settings changed\"}"), false);
+    live_publish(c->api->live, "auth_changed",
+                 STR("{\"message\":\"authentication settings changed\"}"), false);
     news->api = c->api;
     loop_post(c->api->cfg.control, &news->msg, tell_control);
     api_reply_init(&r, c);
@@ -358,7 +371,9 @@ static void get_options(struct api_call *c)
         json_out_key(&r.json, "value");
         write_value(c, &r.json, row);
         json_out_kcstr(&r.json, "default", row->type == OPTION_SECRET ? "" : row->deflt);
-        json_out_kcstr(&r.json, "origin", is_stored ? "stored setting" : option_origin_text(o, row->name, origin, sizeof(origin)));
+        json_out_kcstr(&r.json, "origin",
+                       is_stored ? "stored setting"
+                                 : option_origin_text(o, row->name, origin, sizeof(origin)));
         json_out_kcstr(&r.json, "unit", row->unit);
         json_out_kbool(&r.json, "reloadable", row->flags & OPTION_RELOADABLE);
         json_out_kbool(&r.json, "page", row->flags & OPTION_PAGE);
@@ -370,6 +385,7 @@ static void get_options(struct api_call *c)
     api_reply_send(&r, 200);
 }
 
+// clang-format off
 #define T "settings"
 #define ITEM "{\"type\":\"object\",\"properties\":{\"api_monitor_token_admin\":{\"type\":\"string\"},\"api_monitor_token_visitor\":{\"type\":\"string\"},\"visitor_mode_enabled\":{\"type\":\"boolean\"},\"proxy_master_token\":{\"type\":\"string\"},\"log_cleanup_enabled\":{\"type\":\"boolean\"},\"log_max_size_mb\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":102400},\"liquid_glass_enabled\":{\"type\":\"boolean\"},\"admin_panel_password\":{\"type\":\"string\"}}}"
 const struct route api_settings_routes[] = {
@@ -382,3 +398,4 @@ const struct route api_settings_routes[] = {
      "{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}}}", "401; 403"},
 };
 const size_t api_settings_route_count = ARRAY_LEN(api_settings_routes);
+// clang-format on

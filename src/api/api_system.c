@@ -21,7 +21,8 @@ static void write_ids(struct json_out *j, const char *key, const int64_t *ids, s
 
 /* GET /api/health
  * 200 {"ok":true,"running_targets":[<id>, ascending],"store":"ok"|"error","version":"<text>"}
- * While it answers it lives: a full disk is no reason to restart it (/ready is 503 then). Source: memory. */
+ * While it answers it lives: a full disk is no reason to restart it (/ready is 503 then). Source:
+ * memory. */
 static void health(struct api_call *c)
 {
     const struct api_config *cfg = &c->api->cfg;
@@ -164,6 +165,7 @@ static void resources(struct api_call *c)
     api_reply_send(&r, 200);
 }
 
+// clang-format off
 #define T "system"
 const struct route api_system_routes[] = {
     {HTTP_GET_, "/api/health", ROUTE_OPEN, 0, health, T, "Liveness and the channels being checked now", NULL, NULL,
@@ -189,3 +191,4 @@ const struct route api_system_routes[] = {
      "401 admin login required; 403"},
 };
 const size_t api_system_route_count = ARRAY_LEN(api_system_routes);
+// clang-format on

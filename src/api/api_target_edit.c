@@ -42,7 +42,8 @@ int api_target_edit_audit(struct catalog_tx *tx, const struct api_call *c, const
                          reterr);
 }
 
-void api_target_edit_diff(const struct channel *before, const struct channel *after, struct buf *out)
+void api_target_edit_diff(const struct channel *before, const struct channel *after,
+                          struct buf *out)
 {
     for (size_t i = 0; i < channel_field_count; i++) {
         if (!channel_field_equal(&channel_fields[i], before, after))
@@ -87,7 +88,8 @@ bool api_target_edit_known(struct api_call *c, const char *const *names)
         api_error(c, 400, "invalid JSON");
         return false;
     }
-    json_object_foreach(c->body, key, item) {
+    json_object_foreach(c->body, key, item)
+    {
         size_t i = 0;
 
         while (names[i] && strcmp(names[i], key) != 0)
@@ -311,7 +313,8 @@ static void patch_body(struct api_call *c)
         api_change(c, &e->change);
 }
 
-/* PATCH /api/targets/{id} {any of the table}: 200 {"item"}; a run in progress keeps what it began with. */
+/* PATCH /api/targets/{id} {any of the table}: 200 {"item"}; a run in progress keeps what it began
+ * with. */
 static void patch(struct api_call *c)
 {
     if (editable(c))
@@ -352,7 +355,7 @@ static void delete_done(struct api_change *change)
 }
 
 /* DELETE /api/targets/{id}?keep_logs=1: 200 {"ok":true}; runs and results go with it. */
-static void delete(struct api_call *c)
+static void delete (struct api_call *c)
 {
     const struct channel *ch = editable(c);
 
@@ -446,15 +449,17 @@ static void reveal(struct api_call *c)
         api_change(c, &edit_new(c, ch->id, reveal_run, reveal_done)->change);
 }
 
-#define T    "targets"
-#define OK   "{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}}}"
-#define ITEM "{\"type\":\"object\",\"properties\":{\"item\":{\"$ref\":\"#/components/schemas/Target\"}}}"
+#define T  "targets"
+#define OK "{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}}}"
+#define ITEM                                                                                       \
+    "{\"type\":\"object\",\"properties\":{\"item\":{\"$ref\":\"#/components/schemas/Target\"}}}"
 
 static const struct route_param delete_params[] = {
     {"keep_logs", "integer", "1: the JSONL files of its runs stay on disk", 0, 1, 0, NULL},
     {NULL, NULL, NULL, 0, 0, 0, NULL},
 };
 
+// clang-format off
 const struct route api_target_edit_routes[] = {
     {HTTP_POST_, "/api/targets", ROUTE_ANY, 0, create, T,
      "Create a channel; visitors only where visitor_create is on, with six fields", NULL, "#channel", ITEM,
@@ -480,3 +485,4 @@ const struct route api_target_edit_routes[] = {
      "400 invalid id; 404 target not found; 403 admin token required"},
 };
 const size_t api_target_edit_route_count = ARRAY_LEN(api_target_edit_routes);
+// clang-format on

@@ -31,7 +31,8 @@ void api_target_view_frame(struct api_call *c, struct api_target_frame *ret)
         .is_admin = c->role == API_ADMIN,
         .history = BOARD_HISTORY,
         .health = c->api->cfg.health,
-        .mono_to_utc_ms = clock_utc_ms() - (int64_t)clock_mono_ms(), /* since boot: far below 2^63 */
+        .mono_to_utc_ms =
+            clock_utc_ms() - (int64_t)clock_mono_ms(), /* since boot: far below 2^63 */
     };
     if (has_param(c->route, "history"))
         ret->history = (unsigned)api_query_int(c, "history"); /* 0..30 by its row */
@@ -283,7 +284,8 @@ static void write_progress(struct json_out *j, const struct api_target_frame *f,
                            const struct channel *ch, const struct board_view *v)
 {
     /* Until the run's rows can be read: a script that sees false reads them next. */
-    json_out_kbool(j, "running", api_target_view_is_running(f, ch->id) || (v && v->running_run_id > 0));
+    json_out_kbool(j, "running",
+                   api_target_view_is_running(f, ch->id) || (v && v->running_run_id > 0));
     json_out_kbool(j, "queued", api_target_view_is_queued(f, ch->id));
     json_out_key(j, "progress");
     if (!v || v->running_run_id == 0) {
@@ -330,7 +332,8 @@ void api_target_view_write(struct json_out *j, const struct api_target_frame *f,
         json_out_i64(j, v->last_run_id);
     else
         json_out_null(j);
-    json_out_kts(j, "next_run_at", ch->enabled && last > 0 ? last + (utc_ms)ch->interval_min * 60000 : 0);
+    json_out_kts(j, "next_run_at",
+                 ch->enabled && last > 0 ? last + (utc_ms)ch->interval_min * 60000 : 0);
     write_progress(j, f, ch, v);
     write_warnings(j, ch);
     if (f->with_can_operate)

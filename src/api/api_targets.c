@@ -20,7 +20,8 @@ struct list_filter {
     int is_enabled; /* -1 = any */
 };
 
-static const char *const status_words[] = {"healthy", "degraded", "down", "error", "no_models", "never", "running"};
+static const char *const status_words[] = {"healthy",   "degraded", "down",   "error",
+                                           "no_models", "never",    "running"};
 
 static bool is_word(struct str s, const char *const *words, size_t count)
 {
@@ -52,7 +53,9 @@ static bool read_filter(struct api_call *c, struct list_filter *f)
     f->tag = api_query_str(c, "tag");
     f->is_enabled = -1;
     if (f->status.len > 0 && !is_status_list(f->status)) {
-        api_error_field(c, 400, "status", "invalid status: healthy, degraded, down, error, no_models, never, running");
+        api_error_field(
+            c, 400, "status",
+            "invalid status: healthy, degraded, down, error, no_models, never, running");
         return false;
     }
     if (f->protocol.len > 0 && !is_word(f->protocol, families, ARRAY_LEN(families))) {
@@ -96,8 +99,8 @@ static bool has_text(const struct channel *ch, const struct board_view *v, struc
     return false;
 }
 
-static bool has_status(const struct target_list *l, const struct channel *ch, const struct board_view *v,
-                       struct str wanted)
+static bool has_status(const struct target_list *l, const struct channel *ch,
+                       const struct board_view *v, struct str wanted)
 {
     bool is_never = !v || v->last_status[0] == '\0';
     struct str word;
@@ -111,8 +114,8 @@ static bool has_status(const struct target_list *l, const struct channel *ch, co
     return false;
 }
 
-static bool matches(const struct target_list *l, const struct list_filter *f, const struct channel *ch,
-                    const struct board_view *v)
+static bool matches(const struct target_list *l, const struct list_filter *f,
+                    const struct channel *ch, const struct board_view *v)
 {
     return (f->is_enabled < 0 || ch->enabled == (f->is_enabled == 1)) &&
            (f->tag.len == 0 || has_tag(ch, f->tag)) &&
@@ -151,12 +154,13 @@ static bool find_page(struct target_list *l, struct str after, size_t limit)
     int64_t order, id;
 
     if (after.len > 0) {
-        if (str_find(after, '-') < 0 || str_to_i64(str_until(after, '-'), 0, INT32_MAX, &order) < 0 ||
+        if (str_find(after, '-') < 0 ||
+            str_to_i64(str_until(after, '-'), 0, INT32_MAX, &order) < 0 ||
             str_to_i64(str_after(after, '-'), 1, INT64_MAX, &id) < 0)
             return false;
-        while (l->from < l->count && (l->channels[l->from]->sort_order < order ||
-                                      (l->channels[l->from]->sort_order == order &&
-                                       l->channels[l->from]->id <= id)))
+        while (l->from < l->count &&
+               (l->channels[l->from]->sort_order < order ||
+                (l->channels[l->from]->sort_order == order && l->channels[l->from]->id <= id)))
             l->from++;
     }
     l->to = limit > 0 ? MIN(l->count, l->from + limit) : l->count;
@@ -343,16 +347,23 @@ static void cancel(struct api_call *c)
         prober_cancel(c->api->cfg.prober, &run_new(c, ch, cancel_answered)->ask);
 }
 
-#define T    "targets"
-#define ITEM "{\"type\":\"object\",\"properties\":{\"item\":{\"$ref\":\"#/components/schemas/Target\"}}}"
-#define HISTORY_ROW {"history", "integer", "points of history for each model", 0, BOARD_HISTORY, BOARD_HISTORY, NULL}
+#define T "targets"
+#define ITEM                                                                                       \
+    "{\"type\":\"object\",\"properties\":{\"item\":{\"$ref\":\"#/components/schemas/Target\"}}}"
+#define HISTORY_ROW                                                                                \
+    {                                                                                              \
+        "history", "integer", "points of history for each model", 0, BOARD_HISTORY, BOARD_HISTORY, \
+            NULL                                                                                   \
+    }
 
 static const struct route_param list_params[] = {
     {"limit", "integer", "channels on a page; 0 = all", 0, 1000, 0, NULL},
     {"after", "string", "cursor: `next` of the page before", 0, 0, 0, NULL},
     {"q", "string", "part of name, address or model id", 0, 0, 0, NULL},
-    {"status", "string", "one or several, separated by commas", 0, 0, 0, "healthy|degraded|down|error|no_models|never|running"},
-    {"protocol", "string", "some model of the newest run speaks it", 0, 0, 0, "openai|anthropic|gemini"},
+    {"status", "string", "one or several, separated by commas", 0, 0, 0,
+     "healthy|degraded|down|error|no_models|never|running"},
+    {"protocol", "string", "some model of the newest run speaks it", 0, 0, 0,
+     "openai|anthropic|gemini"},
     {"enabled", "string", "only enabled or only disabled ones", 0, 0, 0, "true|false"},
     {"tag", "string", "only channels with this tag", 0, 0, 0, NULL},
     HISTORY_ROW,
@@ -360,6 +371,7 @@ static const struct route_param list_params[] = {
 };
 static const struct route_param get_params[] = {HISTORY_ROW, {NULL, NULL, NULL, 0, 0, 0, NULL}};
 
+// clang-format off
 const struct route api_targets_routes[] = {
     {HTTP_GET_, "/api/targets", ROUTE_ANY, 0, list, T,
      "Channels with their newest results, by sort_order", list_params, NULL,
@@ -379,3 +391,4 @@ const struct route api_targets_routes[] = {
      "400 invalid id; 404 target not found; 403 channel operations are disabled for visitor token; 409 target is not running"},
 };
 const size_t api_targets_route_count = ARRAY_LEN(api_targets_routes);
+// clang-format on

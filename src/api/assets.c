@@ -1,5 +1,6 @@
 /* assets.c -- serving the embedded page. Every address of the page gets index.html (the page reads
- * the address itself); files are served under their own names, brotli or gzip by Accept-Encoding. */
+ * the address itself); files are served under their own names, brotli or gzip by Accept-Encoding.
+ */
 #include "api/assets.h"
 
 #include "base/buf.h"
@@ -17,10 +18,10 @@ static const char security_policy[] =
 
 /* Addresses of the page, old ones of the five systems among them. Longer ones match by prefix. */
 static const char *const page_paths[] = {
-    "/",           "/index.html",  "/viewer.html", "/analysis.html", "/admin.html",
-    "/admin",      "/admin/login", "/docs",        "/docs/proxy",    "/overview",
-    "/channels",   "/requests",    "/usage",       "/status",        "/alerts",
-    "/keys",       "/settings",    "/login",       "/setup",
+    "/",         "/index.html",  "/viewer.html", "/analysis.html", "/admin.html",
+    "/admin",    "/admin/login", "/docs",        "/docs/proxy",    "/overview",
+    "/channels", "/requests",    "/usage",       "/status",        "/alerts",
+    "/keys",     "/settings",    "/login",       "/setup",
 };
 
 struct assets {
@@ -79,7 +80,8 @@ struct assets *assets_new(const char *base_path)
         size_t after = (size_t)mark + sizeof(BASE_MARK) - 1;
 
         buf_put(&a->index, str_cut(html, 0, (size_t)mark));
-        buf_putf(&a->index, "<base href=\"%s\"", base_path); /* option check allows no quote or markup */
+        buf_putf(&a->index, "<base href=\"%s\"",
+                 base_path); /* option check allows no quote or markup */
         buf_put(&a->index, str_cut(html, after, html.len));
     } else {
         buf_put(&a->index, html);
@@ -110,7 +112,8 @@ static bool accepts(struct http_exchange *x, const char *coding)
         struct str q = str_trim(str_after(one, ';'));
 
         if (str_ieq(name, str_of(coding)))
-            return !str_eq_c(q, "q=0") && !str_eq_c(q, "q=0.0") && !str_eq_c(q, "q=0.00") && !str_eq_c(q, "q=0.000");
+            return !str_eq_c(q, "q=0") && !str_eq_c(q, "q=0.0") && !str_eq_c(q, "q=0.00") &&
+                   !str_eq_c(q, "q=0.000");
     }
     return false;
 }
@@ -134,7 +137,8 @@ static void serve_asset(const struct asset *f, struct http_exchange *x)
 
     http_add_header(x, "ETag", str_of(f->etag));
     http_add_header(x, "Vary", STR("Accept-Encoding"));
-    http_add_header(x, "Cache-Control", f->is_immutable ? STR("public, max-age=31536000, immutable") : STR("no-cache"));
+    http_add_header(x, "Cache-Control",
+                    f->is_immutable ? STR("public, max-age=31536000, immutable") : STR("no-cache"));
     if (is_fresh(x, f->etag)) {
         http_reply(x, 304, NULL, STR_NONE);
         return;
@@ -154,14 +158,16 @@ static void serve_page(const struct assets *a, struct http_exchange *x)
     http_add_header(x, "ETag", str_of(a->etag));
     http_add_header(x, "Vary", STR("Accept-Encoding"));
     http_add_header(x, "Cache-Control", STR("no-cache"));
-    http_add_header(x, "Content-Security-Policy", str_n(security_policy, sizeof(security_policy) - 1));
+    http_add_header(x, "Content-Security-Policy",
+                    str_n(security_policy, sizeof(security_policy) - 1));
     http_add_header(x, "Referrer-Policy", STR("no-referrer"));
     http_add_header(x, "Cross-Origin-Opener-Policy", STR("same-origin"));
     http_add_header(x, "X-Frame-Options", STR("DENY"));
     if (is_fresh(x, a->etag)) {
         http_reply(x, 304, NULL, STR_NONE);
     } else if (buf_len(&a->index) == 0) {
-        http_reply(x, 404, "text/plain; charset=utf-8", STR("this build has no page (web=none); the API is at /openapi.json\n"));
+        http_reply(x, 404, "text/plain; charset=utf-8",
+                   STR("this build has no page (web=none); the API is at /openapi.json\n"));
     } else if (buf_len(&a->index_gzip) != 0 && accepts(x, "gzip")) {
         http_add_header(x, "Content-Encoding", STR("gzip"));
         http_reply_static(x, 200, "text/html; charset=utf-8", buf_str(&a->index_gzip));
@@ -178,7 +184,8 @@ static bool is_page(struct str path)
         if (str_eq(path, page))
             return true;
         /* "/channels/7/logs": below an entry of the navigation */
-        if (page.len > 1 && path.len > page.len && str_starts(path, page) && path.ptr[page.len] == '/')
+        if (page.len > 1 && path.len > page.len && str_starts(path, page) &&
+            path.ptr[page.len] == '/')
             return true;
     }
     return false;

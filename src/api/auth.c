@@ -1,4 +1,5 @@
-/* auth.c -- the tokens in force and the question who asks (spec 1 section 5, rulings 12, 13, 15, 16).
+/* auth.c -- the tokens in force and the question who asks (spec 1 section 5, rulings 12, 13, 15,
+ * 16).
  *
  * A token given by flag or environment is compared in clear text's hash; one set from the page or
  * drawn at the first start is kept as SHA-256 and last four characters; the panel password as
@@ -41,7 +42,8 @@ int auth_secret_store(struct catalog_tx *tx, const char *name, struct str value,
     int rc;
 
     if (value.len == 0) { /* kept as a word, so that "removed" differs from "never set" */
-        rc = catalog_setting_set(tx, key_of(name, SUFFIX_HASH, key), STR(SECRET_OFF), false, reterr);
+        rc =
+            catalog_setting_set(tx, key_of(name, SUFFIX_HASH, key), STR(SECRET_OFF), false, reterr);
         return rc < 0 ? rc : catalog_setting_delete(tx, key_of(name, SUFFIX_TAIL, key), reterr);
     }
     secret_sha256(value, hash);
@@ -140,14 +142,16 @@ static int first_start(struct auth *a, struct catalog_snapshot *s, struct buf *r
     if (rc == 0 && (f.token[0] || f.pwhash[0] || has_imported(s)))
         rc = catalog_apply(a->catalog, store_first, &f, reterr);
     if (rc == 0 && f.token[0])
-        buf_putf(ret_first, "\nFirst start. Shown once, kept only as hashes:\n%s%s%s  admin token     %s\n\n",
-                 f.password[0] ? "  admin password  " : "", f.password, f.password[0] ? "\n" : "", f.token);
+        buf_putf(ret_first,
+                 "\nFirst start. Shown once, kept only as hashes:\n%s%s%s  admin token     %s\n\n",
+                 f.password[0] ? "  admin password  " : "", f.password, f.password[0] ? "\n" : "",
+                 f.token);
     explicit_bzero(&f, sizeof(f));
     return rc;
 }
 
-/* Hash of the credentials that flags and environment give; a change of them between two starts ends every session
- * (ruling 15). */
+/* Hash of the credentials that flags and environment give; a change of them between two starts ends
+ * every session (ruling 15). */
 #define GIVEN_KEY "credentials.given"
 
 static void hash_given(const struct option_set *o, char hex[2 * SECRET_HASH_SIZE + 1])
@@ -235,7 +239,8 @@ static struct auth_secret read_secret(const struct auth *a, const struct catalog
     }
     secret.is_set = secret_unhex(stored, secret.hash, sizeof(secret.hash)) == 0;
     if (secret.is_set)
-        str_copy(secret.shown, sizeof(secret.shown), catalog_setting(s, key_of(name, SUFFIX_TAIL, key)));
+        str_copy(secret.shown, sizeof(secret.shown),
+                 catalog_setting(s, key_of(name, SUFFIX_TAIL, key)));
     return secret;
 }
 
@@ -353,7 +358,8 @@ enum auth_verdict auth_check(struct auth *a, struct http_exchange *x, bool allow
     }
     if (allow_query_token && http_get_query(x, "token", &token) && token.len != 0)
         return check_token(a, x, token, ret, ret_retry_after_s);
-    if (cookie.len != 0 && auth_session_find(&a->sessions, cookie, http_request(x)->received_utc_ms, ret->session_hash)) {
+    if (cookie.len != 0 && auth_session_find(&a->sessions, cookie, http_request(x)->received_utc_ms,
+                                             ret->session_hash)) {
         ret->role = API_ADMIN;
         ret->by_cookie = true;
         ret->actor = "admin session";

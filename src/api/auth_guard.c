@@ -1,7 +1,7 @@
-/* auth_guard.c -- wrong credentials per source address: a window that begins with the first failure, then a
- * block that even the right token does not open (spec 1 section 5.4). A fixed table of slots, four
- * places an address: forged addresses can push out others' counters of failures, never grow memory,
- * and a blocked address keeps its place until its block ends. */
+/* auth_guard.c -- wrong credentials per source address: a window that begins with the first
+ * failure, then a block that even the right token does not open (spec 1 section 5.4). A fixed table
+ * of slots, four places an address: forged addresses can push out others' counters of failures,
+ * never grow memory, and a blocked address keeps its place until its block ends. */
 #include "api/auth_private.h"
 #include "base/clock.h"
 

@@ -1,13 +1,13 @@
-/* auth_session.c -- sessions of the page: kept in memory by the SHA-256 of their token, written through to the
- * store so that a restart ends none. 12 h idle, 7 d absolute (ruling 15). */
+/* auth_session.c -- sessions of the page: kept in memory by the SHA-256 of their token, written
+ * through to the store so that a restart ends none. 12 h idle, 7 d absolute (ruling 15). */
 #include "api/auth_private.h"
 #include "base/clock.h"
 #include "base/log.h"
 
-#define IDLE_MS      ((int64_t)12 * 3600 * 1000)
-#define ABSOLUTE_MS  ((int64_t)7 * 24 * 3600 * 1000)
+#define IDLE_MS       ((int64_t)12 * 3600 * 1000)
+#define ABSOLUTE_MS   ((int64_t)7 * 24 * 3600 * 1000)
 #define SAVE_EVERY_MS ((int64_t)5 * 60 * 1000) /* a touched session is written this seldom */
-#define SESSIONS_MAX 1000
+#define SESSIONS_MAX  1000
 
 /* A write nobody waits for. */
 struct session_write {
@@ -25,9 +25,10 @@ static int write_run(struct store_job *j, struct store_conn *c)
 {
     struct session_write *w = container_of(j, struct session_write, job);
     static const char *const sql[] = {
-        [SESSION_SAVE] = "INSERT INTO sessions(token_hash, role, created_utc_ms, seen_utc_ms, peer, user_agent)"
-                         " VALUES(?,'admin',?,?,?,?)"
-                         " ON CONFLICT(token_hash) DO UPDATE SET seen_utc_ms = excluded.seen_utc_ms",
+        [SESSION_SAVE] =
+            "INSERT INTO sessions(token_hash, role, created_utc_ms, seen_utc_ms, peer, user_agent)"
+            " VALUES(?,'admin',?,?,?,?)"
+            " ON CONFLICT(token_hash) DO UPDATE SET seen_utc_ms = excluded.seen_utc_ms",
         [SESSION_DELETE] = "DELETE FROM sessions WHERE token_hash = ?",
         [SESSION_DELETE_OTHERS] = "DELETE FROM sessions WHERE token_hash <> ?",
     };
@@ -51,7 +52,8 @@ static void write_done(struct store_job *j)
     struct session_write *w = container_of(j, struct session_write, job);
 
     if (j->rc < 0)
-        log_warn("auth", "session was not written; it ends with this process reason=\"%s\"", j->err.text);
+        log_warn("auth", "session was not written; it ends with this process reason=\"%s\"",
+                 j->err.text);
     xfree(w);
 }
 
@@ -88,7 +90,8 @@ static void sweep(struct auth_sessions *s, utc_ms now)
                 victim = e;
                 break;
             }
-            if (map_count(s->by_hash) >= SESSIONS_MAX && (!victim || e->seen_utc_ms < victim->seen_utc_ms))
+            if (map_count(s->by_hash) >= SESSIONS_MAX &&
+                (!victim || e->seen_utc_ms < victim->seen_utc_ms))
                 victim = e;
         }
         if (!victim)
@@ -108,9 +111,12 @@ int auth_sessions_open(struct auth_sessions *s, struct store *store, struct err 
     s->by_hash = map_new();
     s->store = store;
     c = store_writer_lock(store);
-    rc = store_prepare(c, "SELECT token_hash, created_utc_ms, seen_utc_ms, peer, user_agent FROM sessions", &st, reterr);
+    rc = store_prepare(
+        c, "SELECT token_hash, created_utc_ms, seen_utc_ms, peer, user_agent FROM sessions", &st,
+        reterr);
     while (rc == 0 && (rc = store_step(st, reterr)) == 1) {
-        struct auth_session e = {.created_utc_ms = store_col_i64(st, 1), .seen_utc_ms = store_col_i64(st, 2)};
+        struct auth_session e = {.created_utc_ms = store_col_i64(st, 1),
+                                 .seen_utc_ms = store_col_i64(st, 2)};
         struct str hash = store_col_blob(st, 0);
 
         rc = 0;

@@ -1,9 +1,9 @@
 /* live.c -- one ring of finished frames for all clients; a client is a position in it.
  *
  * publish (any thread): frame -> ring under the lock, then one message to each loop that has not
- * one on its way already. A loop's turn: each of its clients is sent what lies between its position and the
- * newest frame; a client whose socket is full waits for on_drain and goes on from its position; one
- * whose position has left the ring gets `resync` and starts again at the newest. */
+ * one on its way already. A loop's turn: each of its clients is sent what lies between its position
+ * and the newest frame; a client whose socket is full waits for on_drain and goes on from its
+ * position; one whose position has left the ring gets `resync` and starts again at the newest. */
 #include "api/live.h"
 
 #include "base/arena.h"
@@ -48,7 +48,7 @@ struct live_loop { /* owned by its loop, but for `woken` */
 struct live {
     uint64_t heartbeat_ms;
     struct catalog *catalog;
-    pthread_mutex_t lock; /* guards ring and newest; never held across a callback */
+    pthread_mutex_t lock;                 /* guards ring and newest; never held across a callback */
     struct live_frame *ring[LIVE_REPLAY]; /* by id % LIVE_REPLAY */
     uint64_t newest;                      /* id of the newest frame, 0 = none */
     struct live_loop loops[LOOPS_MAX];
@@ -103,7 +103,8 @@ static void on_gone(struct http_exchange *x, void *ctx)
 }
 
 /* Frames after `position`, with a reference each; *ret_lost: some have left the ring. */
-static size_t take_frames(struct live *l, uint64_t position, struct live_frame *out[BATCH], bool *ret_lost)
+static size_t take_frames(struct live *l, uint64_t position, struct live_frame *out[BATCH],
+                          bool *ret_lost)
 {
     size_t n = 0;
     uint64_t oldest;
@@ -177,7 +178,7 @@ static void on_wake(struct loop_msg *m)
     struct live_loop *home = container_of(m, struct live_loop, wake);
 
     atomic_store(&home->woken, false);
-    list_for_each(node, &home->clients)
+    list_for_each (node, &home->clients)
         send_new(list_entry(node, struct live_client, node));
 }
 
@@ -185,7 +186,7 @@ static void on_heartbeat(struct loop_timer *t)
 {
     struct live_loop *home = container_of(t, struct live_loop, heartbeat);
 
-    list_for_each(node, &home->clients) {
+    list_for_each (node, &home->clients) {
         struct live_client *c = list_entry(node, struct live_client, node);
 
         if (http_waiting_bytes(c->x) == 0)
@@ -223,7 +224,7 @@ void live_drain(struct live *l, struct loop *loop)
 
     home->is_draining = true;
     loop_timer_cancel(&home->heartbeat);
-    list_for_each(node, &home->clients) {
+    list_for_each (node, &home->clients) {
         struct live_client *c = list_entry(node, struct live_client, node);
 
         client_leave(c);
@@ -335,7 +336,8 @@ static void publish_result(struct live *l, const struct ledger_record *r, struct
     json_out_kbool(&j, "success", p->success);
     json_out_kcstr(&j, "outcome", outcome_rows[r->call.outcome].name);
     json_out_key(&j, "duration");
-    json_out_fixed(&j, (r->call.duration_us + 500) / 1000, 3); /* as the rows of the logs round it */
+    json_out_fixed(&j, (r->call.duration_us + 500) / 1000,
+                   3); /* as the rows of the logs round it */
     json_out_key(&j, "status_code");
     if (r->call.http_status)
         json_out_i64(&j, r->call.http_status);

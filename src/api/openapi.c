@@ -5,8 +5,8 @@
 #include "catalog/channel.h"
 
 static const char *const method_keys[] = {
-    [HTTP_GET_] = "get",       [HTTP_HEAD_] = "head",     [HTTP_POST_] = "post",
-    [HTTP_PUT_] = "put",       [HTTP_PATCH_] = "patch",   [HTTP_DELETE_] = "delete",
+    [HTTP_GET_] = "get",         [HTTP_HEAD_] = "head",   [HTTP_POST_] = "post",
+    [HTTP_PUT_] = "put",         [HTTP_PATCH_] = "patch", [HTTP_DELETE_] = "delete",
     [HTTP_OPTIONS_] = "options",
 };
 
@@ -55,7 +55,8 @@ static void write_field(struct json_out *j, const struct channel_field *f)
         break;
     case CHANNEL_FIELD_ROUTES:
         json_out_key(j, "additionalProperties");
-        json_out_raw(j, STR("{\"type\":\"string\",\"enum\":[\"chat\",\"responses\",\"anthropic\",\"gemini\",\"skip\"]}"));
+        json_out_raw(j, STR("{\"type\":\"string\",\"enum\":[\"chat\",\"responses\",\"anthropic\","
+                            "\"gemini\",\"skip\"]}"));
         break;
     case CHANNEL_FIELD_BOOL:
         break;
@@ -97,28 +98,46 @@ static void write_channel_schema(struct json_out *j, const char *name, bool with
 /* A channel with what the newest run left; api_target_view.c writes it. */
 static const char target_schema[] =
     "{\"allOf\":[{\"$ref\":\"#/components/schemas/Channel\"},{\"type\":\"object\",\"properties\":{"
-    "\"id\":{\"type\":\"integer\"},\"created_at\":{\"type\":\"number\"},\"updated_at\":{\"type\":\"number\"},"
-    "\"last_run_at\":{\"type\":[\"number\",\"null\"]},\"last_run_id\":{\"type\":[\"integer\",\"null\"]},"
+    "\"id\":{\"type\":\"integer\"},\"created_at\":{\"type\":\"number\"},\"updated_at\":{\"type\":"
+    "\"number\"},"
+    "\"last_run_at\":{\"type\":[\"number\",\"null\"]},\"last_run_id\":{\"type\":[\"integer\","
+    "\"null\"]},"
     "\"last_status\":{\"enum\":[\"healthy\",\"degraded\",\"down\",\"error\",\"no_models\",null]},"
-    "\"last_total\":{\"type\":[\"integer\",\"null\"]},\"last_success\":{\"type\":[\"integer\",\"null\"]},"
-    "\"last_fail\":{\"type\":[\"integer\",\"null\"]},\"last_log_file\":{\"type\":[\"string\",\"null\"]},"
-    "\"last_error\":{\"type\":[\"string\",\"null\"]},\"last_success_rate\":{\"type\":[\"number\",\"null\"]},"
-    "\"next_run_at\":{\"type\":[\"number\",\"null\"]},\"running\":{\"type\":\"boolean\"},\"queued\":{\"type\":\"boolean\"},"
-    "\"progress\":{\"type\":[\"object\",\"null\"],\"properties\":{\"run_id\":{\"type\":\"integer\"},"
-    "\"started_at\":{\"type\":\"number\"},\"done\":{\"type\":\"integer\"},\"total\":{\"type\":[\"integer\",\"null\"]}}},"
-    "\"warnings\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"can_operate\":{\"type\":\"boolean\"},"
+    "\"last_total\":{\"type\":[\"integer\",\"null\"]},\"last_success\":{\"type\":[\"integer\","
+    "\"null\"]},"
+    "\"last_fail\":{\"type\":[\"integer\",\"null\"]},\"last_log_file\":{\"type\":[\"string\","
+    "\"null\"]},"
+    "\"last_error\":{\"type\":[\"string\",\"null\"]},\"last_success_rate\":{\"type\":[\"number\","
+    "\"null\"]},"
+    "\"next_run_at\":{\"type\":[\"number\",\"null\"]},\"running\":{\"type\":\"boolean\"},"
+    "\"queued\":{\"type\":\"boolean\"},"
+    "\"progress\":{\"type\":[\"object\",\"null\"],\"properties\":{\"run_id\":{\"type\":\"integer\"}"
+    ","
+    "\"started_at\":{\"type\":\"number\"},\"done\":{\"type\":\"integer\"},\"total\":{\"type\":["
+    "\"integer\",\"null\"]}}},"
+    "\"warnings\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"can_operate\":{\"type\":"
+    "\"boolean\"},"
     "\"latest_models\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{"
-    "\"protocol\":{\"type\":\"string\"},\"model\":{\"type\":\"string\"},\"success\":{\"type\":\"boolean\"},"
-    "\"duration\":{\"type\":\"number\"},\"error\":{\"type\":[\"string\",\"null\"]},\"status_code\":{\"type\":[\"integer\",\"null\"]},"
-    "\"outcome\":{\"type\":\"string\"},\"route\":{\"type\":\"string\"},\"timestamp\":{\"type\":\"number\"},"
-    "\"ttfb\":{\"type\":[\"number\",\"null\"]},\"ttft\":{\"type\":[\"number\",\"null\"]},\"run_id\":{\"type\":\"integer\"},"
-    "\"health\":{\"type\":\"object\",\"description\":\"outcomes since the start of the daemon and its breaker\",\"properties\":{"
+    "\"protocol\":{\"type\":\"string\"},\"model\":{\"type\":\"string\"},\"success\":{\"type\":"
+    "\"boolean\"},"
+    "\"duration\":{\"type\":\"number\"},\"error\":{\"type\":[\"string\",\"null\"]},\"status_code\":"
+    "{\"type\":[\"integer\",\"null\"]},"
+    "\"outcome\":{\"type\":\"string\"},\"route\":{\"type\":\"string\"},\"timestamp\":{\"type\":"
+    "\"number\"},"
+    "\"ttfb\":{\"type\":[\"number\",\"null\"]},\"ttft\":{\"type\":[\"number\",\"null\"]},\"run_"
+    "id\":{\"type\":\"integer\"},"
+    "\"health\":{\"type\":\"object\",\"description\":\"outcomes since the start of the daemon and "
+    "its breaker\",\"properties\":{"
     "\"state\":{\"enum\":[\"closed\",\"open\",\"half_open\"]},\"good\":{\"type\":\"integer\"},"
-    "\"samples\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":64},\"latency_ewma\":{\"type\":[\"number\",\"null\"]},"
-    "\"ttft_ewma\":{\"type\":[\"number\",\"null\"]},\"fault\":{\"type\":[\"string\",\"null\"],\"description\":\"class of the outcome that opened it\"},"
+    "\"samples\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":64},\"latency_ewma\":{\"type\":["
+    "\"number\",\"null\"]},"
+    "\"ttft_ewma\":{\"type\":[\"number\",\"null\"]},\"fault\":{\"type\":[\"string\",\"null\"],"
+    "\"description\":\"class of the outcome that opened it\"},"
     "\"open_until\":{\"type\":[\"number\",\"null\"]}}},"
-    "\"history\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"success\":{\"type\":\"boolean\"},"
-    "\"duration\":{\"type\":\"number\"},\"timestamp\":{\"type\":\"number\"},\"error\":{\"type\":[\"string\",\"null\"]},"
+    "\"history\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"success\":{"
+    "\"type\":\"boolean\"},"
+    "\"duration\":{\"type\":\"number\"},\"timestamp\":{\"type\":\"number\"},\"error\":{\"type\":["
+    "\"string\",\"null\"]},"
     "\"status_code\":{\"type\":[\"integer\",\"null\"]}}}}}}}}}]}";
 
 static void write_components(struct json_out *j)
@@ -133,10 +152,13 @@ static void write_components(struct json_out *j)
     write_channel_schema(j, "ChannelCreate", true);
     write_channel_schema(j, "ChannelPatch", false);
     json_out_key(j, "Error");
-    json_out_raw(j, STR("{\"type\":\"object\",\"required\":[\"detail\"],\"properties\":{\"detail\":{\"type\":\"string\"},\"field\":{\"type\":\"string\"}}}"));
+    json_out_raw(j, STR("{\"type\":\"object\",\"required\":[\"detail\"],\"properties\":{\"detail\":"
+                        "{\"type\":\"string\"},\"field\":{\"type\":\"string\"}}}"));
     json_out_end(j);
     json_out_key(j, "securitySchemes");
-    json_out_raw(j, STR("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},\"session\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"api_monitor_admin_session\"}}"));
+    json_out_raw(j,
+                 STR("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},\"session\":{\"type\":"
+                     "\"apiKey\",\"in\":\"cookie\",\"name\":\"api_monitor_admin_session\"}}"));
     json_out_end(j);
 }
 
@@ -184,7 +206,8 @@ static void write_params(struct json_out *j, const struct route *r)
             continue;
         str_copy(name, sizeof(name), str_cut(segment, 1, segment.len - 2));
         if (strcmp(name, "id") == 0)
-            p = (struct route_param){.name = name, .type = "integer", .help = "identity", .min = 1, .max = INT64_MAX};
+            p = (struct route_param){
+                .name = name, .type = "integer", .help = "identity", .min = 1, .max = INT64_MAX};
         write_param(j, &p, "path");
     }
     for (const struct route_param *p = r->params; p && p->name; p++)
@@ -272,7 +295,11 @@ static void write_operation(struct json_out *j, const struct route *r)
         json_out_raw(j, STR("[]"));
     else
         json_out_raw(j, STR("[{\"bearer\":[]},{\"session\":[]}]"));
-    json_out_kcstr(j, "x-role", r->auth == ROUTE_OPEN ? "anybody" : r->auth == ROUTE_ADMIN ? "admin" : r->auth == ROUTE_OPERATE ? "admin, or visitor where the channel allows" : "admin or visitor");
+    json_out_kcstr(j, "x-role",
+                   r->auth == ROUTE_OPEN      ? "anybody"
+                   : r->auth == ROUTE_ADMIN   ? "admin"
+                   : r->auth == ROUTE_OPERATE ? "admin, or visitor where the channel allows"
+                                              : "admin or visitor");
     json_out_end(j);
 }
 
@@ -317,7 +344,8 @@ int route_openapi(struct buf *out)
     json_out_object(&j);
     json_out_kcstr(&j, "title", "Gatehouse");
     json_out_kcstr(&j, "version", GATEHOUSE_VERSION);
-    json_out_kcstr(&j, "description", "Watches, meters, guards and routes a team's LLM API traffic.");
+    json_out_kcstr(&j, "description",
+                   "Watches, meters, guards and routes a team's LLM API traffic.");
     json_out_end(&j);
     json_out_key(&j, "paths");
     json_out_object(&j);

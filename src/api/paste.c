@@ -2,7 +2,8 @@
 
 static bool is_separator(char c)
 {
-    return c == ' ' || c == '\t' || c == ',' || c == ';' || c == '|' || c == '\r' || c == '\v' || c == '\f';
+    return c == ' ' || c == '\t' || c == ',' || c == ';' || c == '|' || c == '\r' || c == '\v' ||
+           c == '\f';
 }
 
 /* Quotes around a part, as spreadsheets write them. */
@@ -42,7 +43,8 @@ static ssize_t find_url(struct str line)
 {
     ssize_t at = str_find_str(line, STR("://"));
 
-    while (at > 0 && !is_separator(line.ptr[at - 1]) && line.ptr[at - 1] != '"' && line.ptr[at - 1] != '\'')
+    while (at > 0 && !is_separator(line.ptr[at - 1]) && line.ptr[at - 1] != '"' &&
+           line.ptr[at - 1] != '\'')
         at--;
     return at;
 }
@@ -68,7 +70,8 @@ static struct paste_item read_line(struct str line, unsigned number)
     }
     item.name = unquote(strip(str_cut(line, 0, (size_t)at)));
     rest = str_cut(line, (size_t)at, line.len);
-    if (at > 0 && (line.ptr[at - 1] == '"' || line.ptr[at - 1] == '\'')) { /* the quote belongs to it */
+    if (at > 0 &&
+        (line.ptr[at - 1] == '"' || line.ptr[at - 1] == '\'')) { /* the quote belongs to it */
         item.name = unquote(strip(str_cut(line, 0, (size_t)at - 1)));
         rest = str_cut(line, (size_t)at - 1, line.len);
     }

@@ -45,7 +45,8 @@ static bool read_v2(struct resources_sample *s)
     int64_t usec, quota, period;
 
     while (str_split(&stat, '\n', &line)) {
-        if (str_skip_prefix(&line, STR("usage_usec ")) && str_to_i64(line, 0, INT64_MAX, &usec) == 0) {
+        if (str_skip_prefix(&line, STR("usage_usec ")) &&
+            str_to_i64(line, 0, INT64_MAX, &usec) == 0) {
             s->cpu_s = (double)usec / 1e6;
             has_cpu = true;
         }

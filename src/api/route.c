@@ -75,7 +75,8 @@ void route_index_free(struct route_index *i)
 }
 
 /* Literal segments win over parameters: their number, or -1 when the path does not match. */
-static int match(const struct route_path *p, const struct str *segments, struct str params[PARAMS_MAX])
+static int match(const struct route_path *p, const struct str *segments,
+                 struct str params[PARAMS_MAX])
 {
     int literal = 0;
     unsigned n = 0;
@@ -104,7 +105,8 @@ static void list_methods(const struct route_path *p, char *out, size_t cap)
 
         if (!p->rows[m] && !is_head)
             continue;
-        w = snprintf(out + n, cap - n, "%s%s", n ? ", " : "", http_method_name((enum http_method)m));
+        w = snprintf(out + n, cap - n, "%s%s", n ? ", " : "",
+                     http_method_name((enum http_method)m));
         if (w < 0 || (size_t)w >= cap - n)
             return;
         n += (size_t)w;

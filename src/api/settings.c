@@ -77,7 +77,7 @@ struct str settings_value(const struct option_set *o, const struct catalog_snaps
     struct str stored = catalog_setting(s, name);
 
     return stored.ptr && (option_find(str_of(name))->flags & OPTION_PAGE) ? stored
-                                                                         : option_text(o, name);
+                                                                          : option_text(o, name);
 }
 
 bool settings_bool(const struct option_set *o, const struct catalog_snapshot *s, const char *name)
@@ -92,6 +92,7 @@ int64_t settings_int(const struct option_set *o, const struct catalog_snapshot *
 {
     int64_t v;
 
-    return str_to_i64(settings_value(o, s, name), INT64_MIN, INT64_MAX, &v) == 0 ? v
-                                                                             : option_int(o, name);
+    return str_to_i64(settings_value(o, s, name), INT64_MIN, INT64_MAX, &v) == 0
+               ? v
+               : option_int(o, name);
 }

@@ -96,8 +96,8 @@ void json_out_end(struct json_out *j)
 
 /* Printable ASCII but for " \\ < > &, and DEL. */
 static const bool plain_char[256] = {
-    [' '] = true,          ['!'] = true,          ['#' ... '%'] = true, ['\'' ... ';'] = true,
-    ['='] = true,          ['?' ... '['] = true,  [']' ... 0x7f] = true,
+    [' '] = true, ['!'] = true,         ['#' ... '%'] = true,  ['\'' ... ';'] = true,
+    ['='] = true, ['?' ... '['] = true, [']' ... 0x7f] = true,
 };
 
 static void put_ascii_escape(struct json_out *j, uint8_t c)

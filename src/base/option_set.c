@@ -359,8 +359,7 @@ static int end_args(struct args *a, size_t *ret_words, struct err *reterr)
 int option_set_args(struct option_set *s, int argc, char **argv, const char **words,
                     size_t max_words, size_t *ret_words, struct err *reterr)
 {
-    struct args a = {
-        .set = s, .argv = argv, .argc = argc, .words = words, .max_words = max_words};
+    struct args a = {.set = s, .argv = argv, .argc = argc, .words = words, .max_words = max_words};
 
     for (; a.at < argc; a.at++) {
         int rc = take_arg(&a, reterr);
@@ -387,8 +386,7 @@ static void report(struct buf *problems, const char *fmt, ...)
 int option_set_args_all(struct option_set *s, int argc, char **argv, const char **words,
                         size_t max_words, size_t *ret_words, struct buf *problems)
 {
-    struct args a = {
-        .set = s, .argv = argv, .argc = argc, .words = words, .max_words = max_words};
+    struct args a = {.set = s, .argv = argv, .argc = argc, .words = words, .max_words = max_words};
     struct err e = {0};
     int n_bad = 0;
 

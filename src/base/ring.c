@@ -17,8 +17,9 @@
 #define RING_LINE      64 /* bytes of a cache line */
 #define RING_ALIGN     8
 #define RING_MIN_BYTES 64
-#define RING_MAX_BYTES (UINT64_C(1) << 32) /* a record's length, at most a quarter, fits 32 bits   \
-                                            */
+#define RING_MAX_BYTES                                                                             \
+    (UINT64_C(1) << 32)        /* a record's length, at most a quarter, fits 32 bits               \
+                                */
 #define RING_FILLER UINT32_MAX /* in place of a length: the next record begins the lap */
 
 struct ring {

@@ -62,7 +62,8 @@ void catalog_attach(struct catalog *c, struct loop *l,
     a->ctx = ctx;
     a->now = catalog_latest(c);
     atomic_init(&a->next, NULL);
-    c->attached = xrealloc(c->attached, (c->attached_count + 1) * sizeof(struct catalog_attached *));
+    c->attached =
+        xrealloc(c->attached, (c->attached_count + 1) * sizeof(struct catalog_attached *));
     c->attached[c->attached_count++] = a;
 }
 
@@ -70,7 +71,8 @@ struct catalog_snapshot *catalog_now(struct catalog *c)
 {
     struct loop *l = loop_current();
 
-    for (size_t i = 0; i < c->attached_count; i++) /* a handful: one per core and the control loop */
+    for (size_t i = 0; i < c->attached_count;
+         i++) /* a handful: one per core and the control loop */
         if (c->attached[i]->loop == l)
             return c->attached[i]->now;
     assert(false && "catalog_now() on a thread without an attached loop");

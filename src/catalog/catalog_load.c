@@ -171,8 +171,7 @@ static void load_key(struct store_stmt *st, struct proxy_key *k)
     k->last_used_utc_ms = store_col_i64(st, 10);
     k->last_used_channel_id = store_col_i64(st, 11);
     if (!is_whole)
-        log_warn("catalog", "unreadable permissions, taken as disabled key=%lld",
-                 (long long)k->id);
+        log_warn("catalog", "unreadable permissions, taken as disabled key=%lld", (long long)k->id);
 }
 
 static int load_keys(struct store_conn *conn, struct key_set **ret, struct err *reterr)

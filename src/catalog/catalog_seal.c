@@ -1,6 +1,7 @@
-/* catalog_seal.c -- the key under which upstream keys and tokens lie in the store: secret.key in the
- * data directory (64 hex digits, made on the first start), or the text of option secret_key. A key
- * that is lost cannot be replaced, so the file is never overwritten and never silently made anew. */
+/* catalog_seal.c -- the key under which upstream keys and tokens lie in the store: secret.key in
+ * the data directory (64 hex digits, made on the first start), or the text of option secret_key. A
+ * key that is lost cannot be replaced, so the file is never overwritten and never silently made
+ * anew. */
 #include "catalog/catalog_private.h"
 
 #include <errno.h>
@@ -107,7 +108,8 @@ int catalog_seal_key(struct catalog *c, struct store_conn *conn, struct str secr
         secret_sha256(secret_key, c->key);
         return 0;
     }
-    int n = snprintf(c->key_origin, sizeof(c->key_origin), "%s/secret.key", store_data_dir(c->store));
+    int n =
+        snprintf(c->key_origin, sizeof(c->key_origin), "%s/secret.key", store_data_dir(c->store));
 
     if (n < 0 || (size_t)n >= sizeof(c->key_origin))
         return err_set(reterr, ERR_LIMIT, "the path of the data directory is too long");
@@ -149,7 +151,7 @@ int catalog_seal_open(const struct catalog *c, struct str sealed, const char *wh
 {
     if (secret_open(c->key, sealed, ret) < 0)
         return err_set(reterr, ERR_DENIED,
-                       "%s cannot be opened with %s: the database was sealed with another key", what,
-                       c->key_origin);
+                       "%s cannot be opened with %s: the database was sealed with another key",
+                       what, c->key_origin);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* catalog_write.c -- changes inside a transaction: each writes its rows and keeps the draft of the
- * next snapshot in step, so nothing is read back after COMMIT. A statement that failed left its rows
- * and the draft alone; the caller may go on (a paste of many lines) or return the failure. Channels
- * are in catalog_channel.c. */
+ * next snapshot in step, so nothing is read back after COMMIT. A statement that failed left its
+ * rows and the draft alone; the caller may go on (a paste of many lines) or return the failure.
+ * Channels are in catalog_channel.c. */
 #include "catalog/catalog_private.h"
 
 #include "base/clock.h"
@@ -57,9 +57,10 @@ static void draft_settings(struct catalog_tx *tx)
     tx->setting_count = base->count;
     tx->settings = xcalloc(base->count + 1, sizeof(*tx->settings));
     for (size_t i = 0; i < base->count; i++)
-        tx->settings[i] = (struct setting_row){.key = xstrdup(base->items[i].key),
-                                               .value = secret_dup(secret_str(&base->items[i].value)),
-                                               .is_secret = base->items[i].is_secret};
+        tx->settings[i] =
+            (struct setting_row){.key = xstrdup(base->items[i].key),
+                                 .value = secret_dup(secret_str(&base->items[i].value)),
+                                 .is_secret = base->items[i].is_secret};
 }
 
 struct catalog_snapshot *catalog_write_snapshot(struct catalog_tx *tx)
@@ -72,8 +73,8 @@ struct catalog_snapshot *catalog_write_snapshot(struct catalog_tx *tx)
     struct channel_set *channels = tx->has_channels
                                        ? catalog_set_channels(tx->channels, tx->channel_count)
                                        : catalog_set_channels_ref(base->channels);
-    struct key_set *keys = tx->has_keys ? catalog_set_keys(tx->keys, tx->key_count)
-                                        : catalog_set_keys_ref(base->keys);
+    struct key_set *keys =
+        tx->has_keys ? catalog_set_keys(tx->keys, tx->key_count) : catalog_set_keys_ref(base->keys);
     struct setting_set *settings = tx->has_settings
                                        ? catalog_set_settings(tx->settings, tx->setting_count)
                                        : catalog_set_settings_ref(base->settings);
@@ -244,8 +245,8 @@ static int check_channels(const struct catalog_tx *tx, const struct proxy_key *k
     for (size_t i = 0; i < k->allowed_channel_count; i++)
         if (!catalog_write_channel(tx, k->allowed_channels[i]) &&
             !allows_channel(before, k->allowed_channels[i]))
-            return err_set_field(reterr, ERR_RANGE, "allowed_target_ids", "target id %lld not found",
-                                 (long long)k->allowed_channels[i]);
+            return err_set_field(reterr, ERR_RANGE, "allowed_target_ids",
+                                 "target id %lld not found", (long long)k->allowed_channels[i]);
     return 0;
 }
 
@@ -366,11 +367,12 @@ int catalog_setting_set(struct catalog_tx *tx, const char *key, struct str value
     uint8_t *sealed = NULL;
     size_t len = 0;
     struct store_stmt *st;
-    int rc = store_prepare(tx->conn,
-                           "INSERT INTO settings (key, value, is_secret, updated_utc_ms) "
-                           "VALUES (?,?,?,?) ON CONFLICT(key) DO UPDATE SET value = excluded.value, "
-                           "is_secret = excluded.is_secret, updated_utc_ms = excluded.updated_utc_ms",
-                           &st, reterr);
+    int rc =
+        store_prepare(tx->conn,
+                      "INSERT INTO settings (key, value, is_secret, updated_utc_ms) "
+                      "VALUES (?,?,?,?) ON CONFLICT(key) DO UPDATE SET value = excluded.value, "
+                      "is_secret = excluded.is_secret, updated_utc_ms = excluded.updated_utc_ms",
+                      &st, reterr);
 
     if (rc < 0)
         return rc;

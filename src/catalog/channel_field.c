@@ -28,8 +28,7 @@
 #define LIST_ROW(member, row_type, lo, hi, items, text_default, sentence)                          \
     {                                                                                              \
         .name = #member, .type = (row_type), .min = (lo), .max = (hi), .max_items = (items),       \
-        .deflt = (text_default), .help = (sentence),                                               \
-        .offset = offsetof(struct channel, member),                                                \
+        .deflt = (text_default), .help = (sentence), .offset = offsetof(struct channel, member),   \
     }
 
 const struct channel_field channel_fields[] = {
@@ -45,7 +44,8 @@ const struct channel_field channel_fields[] = {
         .flags = CHANNEL_FIELD_REQUIRED | CHANNEL_FIELD_VISITOR | CHANNEL_FIELD_PLAIN,
         .min = 1,
         .max = 2048,
-        .help = "Key of the upstream account; encrypted at rest and shown as its last four characters.",
+        .help =
+            "Key of the upstream account; encrypted at rest and shown as its last four characters.",
         .offset = offsetof(struct channel, api_key),
     },
     INT_ROW(interval_min, CHANNEL_FIELD_VISITOR, 1, 1440, "30", "Minutes between two runs."),

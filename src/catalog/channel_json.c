@@ -8,10 +8,10 @@
 
 /* Members that GET /api/targets and its kin put beside the rows: a client may send them back. */
 static const char *const outputs[] = {
-    "id",           "created_at",    "updated_at",    "last_run_at",       "last_status",
-    "last_total",   "last_success",  "last_fail",     "last_log_file",     "last_error",
-    "running",      "latest_models", "can_operate",   "last_success_rate", "queued",
-    "last_run_id",  "next_run_at",   "progress",      "warnings",
+    "id",          "created_at",    "updated_at",  "last_run_at",       "last_status",
+    "last_total",  "last_success",  "last_fail",   "last_log_file",     "last_error",
+    "running",     "latest_models", "can_operate", "last_success_rate", "queued",
+    "last_run_id", "next_run_at",   "progress",    "warnings",
 };
 
 /* What is read of one row: where to, and the channel as it was (masks, values that may stay). */
@@ -321,8 +321,8 @@ static int read_texts(const struct reader *r, const json_t *v, struct err *reter
     return rc;
 }
 
-static int read_route(const struct reader *r, const char *key, const json_t *item,
-                      struct map *seen, struct err *reterr)
+static int read_route(const struct reader *r, const char *key, const json_t *item, struct map *seen,
+                      struct err *reterr)
 {
     const struct channel_field *f = r->f;
     struct str model = str_trim(str_of(key));
@@ -357,7 +357,8 @@ static int read_routes(const struct reader *r, const json_t *v, struct err *rete
     channel_routes_alloc(r->to, json_object_size(v));
     seen = map_new();
     /* jansson's iteration wants a pointer without const; nothing is changed through it */
-    json_object_foreach((json_t *)(uintptr_t)v, key, item) {
+    json_object_foreach((json_t *)(uintptr_t)v, key, item)
+    {
         rc = read_route(r, key, item, seen, reterr);
         if (rc < 0)
             break;
@@ -407,7 +408,8 @@ static int check_required(const struct channel *ch, const json_t *obj, struct er
 
         /* untrimmed, as system 1 does: blanks alone fail at their own row */
         if ((f->flags & CHANNEL_FIELD_REQUIRED) && (double)str_count_chars(s) < f->min)
-            return err_set_field(reterr, ERR_SYNTAX, f->name, "name, base_url, api_key are required");
+            return err_set_field(reterr, ERR_SYNTAX, f->name,
+                                 "name, base_url, api_key are required");
     }
     return 0;
 }
@@ -425,7 +427,8 @@ static int check_known(const json_t *obj, struct err *reterr)
     const char *key;
     json_t *item;
 
-    json_object_foreach((json_t *)(uintptr_t)obj, key, item) { /* read only, as above */
+    json_object_foreach((json_t *)(uintptr_t)obj, key, item)
+    { /* read only, as above */
         struct str shown = str_cut_utf8(str_of(key), 60);
         char name[64];
 

@@ -86,7 +86,8 @@ bool channel_routes_read(struct channel *ch, struct str json)
         !json_is_object(doc))
         return false;
     channel_routes_alloc(ch, json_object_size(doc));
-    json_object_foreach(doc, key, item) {
+    json_object_foreach(doc, key, item)
+    {
         enum protocol p;
 
         if (*key != '\0' && protocol_parse_route(json_doc_str(item), &p) == 0)

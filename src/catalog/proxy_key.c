@@ -240,7 +240,7 @@ static int check_names(const json_t *obj, bool is_patch, struct err *reterr)
 {
     static const char *const known[] = {"name", "description", "allowed_models",
                                         "allowed_target_ids", "enabled"};
-    size_t count = ARRAY_LEN(known) - !is_patch; /* a new key is enabled */
+    size_t count = ARRAY_LEN(known) - !is_patch;           /* a new key is enabled */
     void *it = json_object_iter((json_t *)(uintptr_t)obj); /* only read */
 
     for (; it; it = json_object_iter_next((json_t *)(uintptr_t)obj, it)) {

@@ -7,7 +7,8 @@
 #include "catalog/registry_private.h"
 
 #define RUN_SELECT_SQL                                                                             \
-    "SELECT id, target_id, started_at, finished_at, status, total, success, fail, log_file, error " \
+    "SELECT id, target_id, started_at, finished_at, status, total, success, fail, log_file, "      \
+    "error "                                                                                       \
     "FROM runs ORDER BY id"
 #define RUN_INSERT_SQL                                                                             \
     "INSERT INTO runs (id, channel_id, started_utc_ms, finished_utc_ms, status, total, success, "  \

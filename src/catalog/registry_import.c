@@ -59,7 +59,8 @@ static void read_numbers(struct registry_job *im, struct store_stmt *from, struc
     ch->timeout_s = clamp(timeout, 3, 300);
     ch->max_models = (int32_t)registry_source_int(from, 10, 0, 5000); /* clamped */
     if (interval != ch->interval_min || timeout < 3 || timeout > 300 || models != ch->max_models)
-        registry_import_note(im, "channel %lld: interval, timeout or model limit brought into bounds",
+        registry_import_note(im,
+                             "channel %lld: interval, timeout or model limit brought into bounds",
                              (long long)ch->id);
 }
 
@@ -92,7 +93,8 @@ static void read_channel(struct registry_job *im, struct store_stmt *from, int32
     take_text(im, from, 9, REGISTRY_NAME_MAX, &ch->anthropic_version);
     ch->created_utc_ms = registry_source_ms(from, 11);
     ch->updated_utc_ms = registry_source_ms(from, 12);
-    ch->lenient = false; /* the extra success rules are for new channels: verdicts stay comparable */
+    ch->lenient =
+        false; /* the extra success rules are for new channels: verdicts stay comparable */
     read_later(im, from, rank, ch);
     if (strchr(ch->name, '/') || str_has_control(str_of(ch->name)))
         registry_import_note(im, "channel %lld: its name holds '/' or control characters, kept",
@@ -362,8 +364,9 @@ static int import_setting(struct registry_job *im, const struct setting_map *m, 
     if (strcmp(m->to, "visitor_token") == 0)
         im->has_visitor_token = true;
     im->report->settings++;
-    return im->dry_run ? 0
-                       : catalog_setting_set(im->tx, m->to, ours, m->kind == SETTING_SECRET, reterr);
+    return im->dry_run
+               ? 0
+               : catalog_setting_set(im->tx, m->to, ours, m->kind == SETTING_SECRET, reterr);
 }
 
 static int import_settings(struct registry_job *im, struct err *reterr)
@@ -423,7 +426,8 @@ static int run_sequence(struct registry_job *im, const char *sql, int64_t seq, s
     return store_run(st, reterr);
 }
 
-static int import_sequence(struct registry_job *im, const struct sequence_map *m, struct err *reterr)
+static int import_sequence(struct registry_job *im, const struct sequence_map *m,
+                           struct err *reterr)
 {
     struct store_stmt *from;
     int64_t seq = 0;
@@ -519,7 +523,8 @@ static int import_all(struct catalog_tx *tx, void *ctx, struct err *reterr)
     if (rc == 0)
         sum_up(im);
     im->tx = NULL;
-    return rc == 0 && im->dry_run ? ERR_CANCELLED : rc; /* rolled back, though nothing was written */
+    return rc == 0 && im->dry_run ? ERR_CANCELLED
+                                  : rc; /* rolled back, though nothing was written */
 }
 
 int registry_import(struct catalog *c, const char *path, bool dry_run,

@@ -1,4 +1,5 @@
-/* registry_source.c -- a registry.db as it was found: which generation, and its columns made safe. */
+/* registry_source.c -- a registry.db as it was found: which generation, and its columns made safe.
+ */
 #include "catalog/registry_private.h"
 
 #include <math.h>

@@ -6,8 +6,9 @@
 #include "net/spool.h"
 
 #define UNSETTLED_MAX 65536u
-#define PUT_WAIT_MS   5 /* a producer's wait for the lock: it is held long only while a disk syncs \
-                         */
+#define PUT_WAIT_MS                                                                                \
+    5 /* a producer's wait for the lock: it is held long only while a disk syncs                   \
+       */
 
 void ledger_spool_init(struct ledger_spool *s, const char *data_dir, uint64_t max_bytes)
 {

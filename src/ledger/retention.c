@@ -13,14 +13,14 @@
 
 #include "ledger/call_event.h"
 
-#define STEP_ROWS 2000
-#define SCAN_ROWS 8000 /* index entries looked at in a step; more than are deleted */
-#define MINUTE_KEEP_MS (48ULL * 3600 * 1000)
+#define STEP_ROWS       2000
+#define SCAN_ROWS       8000 /* index entries looked at in a step; more than are deleted */
+#define MINUTE_KEEP_MS  (48ULL * 3600 * 1000)
 #define QUARTER_KEEP_MS (400ULL * 24 * 3600 * 1000)
-#define AUDIT_KEEP_MS QUARTER_KEEP_MS
+#define AUDIT_KEEP_MS   QUARTER_KEEP_MS
 #define FREE_PAGES_KEPT 2048 /* 8 MiB that new rows will use again */
-#define MINUTE_MS 60000
-#define QUARTER_MS 900000
+#define MINUTE_MS       60000
+#define QUARTER_MS      900000
 
 struct step {
     struct store_conn *c;
@@ -48,7 +48,8 @@ static utc_ms cutoff_of(const struct step *s, uint64_t keep_ms)
 static int cursor_get(struct step *s, const char *name, struct place *ret)
 {
     struct store_stmt *st;
-    int rc = store_prepare(s->c, "SELECT value, note FROM watermarks WHERE name = ?", &st, s->reterr);
+    int rc =
+        store_prepare(s->c, "SELECT value, note FROM watermarks WHERE name = ?", &st, s->reterr);
 
     if (rc < 0)
         return rc;
@@ -68,10 +69,11 @@ static int cursor_set(struct step *s, const char *name, struct place p)
 {
     struct store_stmt *st;
     char id[24];
-    int rc = store_prepare(s->c,
-                           "INSERT INTO watermarks (name, value, note) VALUES (?, ?, ?)"
-                           " ON CONFLICT (name) DO UPDATE SET value = excluded.value, note = excluded.note",
-                           &st, s->reterr);
+    int rc = store_prepare(
+        s->c,
+        "INSERT INTO watermarks (name, value, note) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value, note = excluded.note",
+        &st, s->reterr);
 
     if (rc < 0)
         return rc;
@@ -99,7 +101,8 @@ static int delete_where(struct step *s, const char *sql, int64_t v)
     return rc;
 }
 
-static int delete_rows(struct step *s, const char *const *sqls, size_t count, const int64_t *rows, size_t n)
+static int delete_rows(struct step *s, const char *const *sqls, size_t count, const int64_t *rows,
+                       size_t n)
 {
     for (size_t k = 0; k < count; k++) {
         struct store_stmt *st;
@@ -133,7 +136,9 @@ static int purge_oldest_events(struct step *s, utc_ms cutoff)
     struct store_stmt *st;
     int64_t rows[STEP_ROWS / 2];
     size_t n = 0;
-    int rc = store_prepare(s->c, "SELECT row FROM call_events WHERE ended_utc_ms < ? ORDER BY ended_utc_ms LIMIT ?", &st, s->reterr);
+    int rc = store_prepare(
+        s->c, "SELECT row FROM call_events WHERE ended_utc_ms < ? ORDER BY ended_utc_ms LIMIT ?",
+        &st, s->reterr);
 
     if (rc < 0)
         return rc;
@@ -207,11 +212,13 @@ static int purge_events(struct step *s)
     rc = purge_oldest_events(s, cutoff_of(s, longest));
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(s->cfg->keep_ms); i++) {
         if (s->cfg->keep_ms[i] < longest)
-            rc = purge_origin(s, (enum call_origin)i, cutoff_of(s, s->cfg->keep_ms[i])); /* i < CALL_ORIGINS */
+            rc = purge_origin(s, (enum call_origin)i,
+                              cutoff_of(s, s->cfg->keep_ms[i])); /* i < CALL_ORIGINS */
     }
     return rc;
 }
-static_assert(ARRAY_LEN(((struct retention_config *)0)->keep_ms) == CALL_ORIGINS, "an age an origin");
+static_assert(ARRAY_LEN(((struct retention_config *)0)->keep_ms) == CALL_ORIGINS,
+              "an age an origin");
 
 /* ---- probe details and runs ---- */
 
@@ -223,12 +230,13 @@ struct probe_row {
 static int has_newer_points(struct step *s, int64_t id, bool *ret)
 {
     struct store_stmt *st;
-    int rc = store_prepare(s->c,
-                           "SELECT 1 FROM probe_results AS old JOIN probe_results AS p"
-                           " ON p.item_kind = old.item_kind AND p.item_id = old.item_id AND p.model = old.model"
-                           " AND (p.at_utc_ms, p.id) > (old.at_utc_ms, old.id)"
-                           " WHERE old.id = ?1 LIMIT 1 OFFSET ?2",
-                           &st, s->reterr);
+    int rc = store_prepare(
+        s->c,
+        "SELECT 1 FROM probe_results AS old JOIN probe_results AS p"
+        " ON p.item_kind = old.item_kind AND p.item_id = old.item_id AND p.model = old.model"
+        " AND (p.at_utc_ms, p.id) > (old.at_utc_ms, old.id)"
+        " WHERE old.id = ?1 LIMIT 1 OFFSET ?2",
+        &st, s->reterr);
 
     *ret = s->cfg->points_min == 0;
     if (rc < 0 || *ret)
@@ -246,11 +254,12 @@ static int has_newer_points(struct step *s, int64_t id, bool *ret)
 static int is_newest_run(struct step *s, const struct probe_row *p, bool *ret)
 {
     struct store_stmt *st;
-    int rc = store_prepare(s->c,
-                           "SELECT (SELECT count(*) FROM (SELECT 1 FROM runs AS r WHERE r.channel_id = old.channel_id"
-                           " AND (r.started_utc_ms, r.id) > (old.started_utc_ms, old.id) LIMIT ?2)) < ?2"
-                           " FROM runs AS old WHERE old.id = ?1",
-                           &st, s->reterr);
+    int rc = store_prepare(
+        s->c,
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM runs AS r WHERE r.channel_id = old.channel_id"
+        " AND (r.started_utc_ms, r.id) > (old.started_utc_ms, old.id) LIMIT ?2)) < ?2"
+        " FROM runs AS old WHERE old.id = ?1",
+        &st, s->reterr);
 
     *ret = false;
     if (rc < 0 || p->run_id == 0 || p->item_kind != 0)
@@ -264,7 +273,8 @@ static int is_newest_run(struct step *s, const struct probe_row *p, bool *ret)
     return MIN(rc, 0);
 }
 
-static int next_probes(struct step *s, utc_ms cutoff, struct place *at, struct probe_row *rows, size_t cap, size_t *ret)
+static int next_probes(struct step *s, utc_ms cutoff, struct place *at, struct probe_row *rows,
+                       size_t cap, size_t *ret)
 {
     struct store_stmt *st;
     int rc = store_prepare(s->c,
@@ -283,7 +293,8 @@ static int next_probes(struct step *s, utc_ms cutoff, struct place *at, struct p
     while (*ret < cap && (rc = store_step(st, s->reterr)) > 0) {
         at->id = store_col_i64(st, 0);
         at->at = store_col_i64(st, 1);
-        rows[(*ret)++] = (struct probe_row){at->id, store_col_i64(st, 2), store_col_i64(st, 3), store_col_i64(st, 4)};
+        rows[(*ret)++] = (struct probe_row){at->id, store_col_i64(st, 2), store_col_i64(st, 3),
+                                            store_col_i64(st, 4)};
     }
     store_reset(st);
     return MIN(rc, 0);
@@ -321,7 +332,8 @@ static int may_probe_go(struct step *s, const struct probe_row *p, bool *ret)
 
 /* Which of the rows may go; their ids come to the front of *ids. Oldest first, so deleting the
  * earlier ones takes no newer point away from the later. */
-static int choose_probes(struct step *s, const struct probe_row *rows, size_t count, int64_t *ids, size_t *ret)
+static int choose_probes(struct step *s, const struct probe_row *rows, size_t count, int64_t *ids,
+                         size_t *ret)
 {
     *ret = 0;
     for (size_t i = 0; i < count; i++) {
@@ -365,15 +377,16 @@ static int purge_probes(struct step *s)
 static int purge_runs(struct step *s)
 {
     struct store_stmt *st;
-    int rc = store_prepare(s->c,
-                           "DELETE FROM runs WHERE id IN ("
-                           "SELECT old.id FROM channels AS ch CROSS JOIN runs AS old ON old.channel_id = ch.id"
-                           " AND old.started_utc_ms < ?1"
-                           " AND (old.started_utc_ms, old.id) < ("
-                           "SELECT k.started_utc_ms, k.id FROM runs AS k WHERE k.channel_id = ch.id"
-                           " ORDER BY k.started_utc_ms DESC, k.id DESC LIMIT 1 OFFSET ?2)"
-                           " WHERE old.status <> 'running' LIMIT ?3)",
-                           &st, s->reterr);
+    int rc = store_prepare(
+        s->c,
+        "DELETE FROM runs WHERE id IN ("
+        "SELECT old.id FROM channels AS ch CROSS JOIN runs AS old ON old.channel_id = ch.id"
+        " AND old.started_utc_ms < ?1"
+        " AND (old.started_utc_ms, old.id) < ("
+        "SELECT k.started_utc_ms, k.id FROM runs AS k WHERE k.channel_id = ch.id"
+        " ORDER BY k.started_utc_ms DESC, k.id DESC LIMIT 1 OFFSET ?2)"
+        " WHERE old.status <> 'running' LIMIT ?3)",
+        &st, s->reterr);
 
     if (rc < 0)
         return rc;
@@ -392,27 +405,31 @@ static int purge_sums(struct step *s)
 {
     int64_t minute = cutoff_of(s, MINUTE_KEEP_MS) / MINUTE_MS;
     int64_t quarter = cutoff_of(s, QUARTER_KEEP_MS) / QUARTER_MS;
-    int rc = delete_where(s,
-                          "DELETE FROM rollup_minute WHERE (at, rk) IN"
-                          " (SELECT at, rk FROM rollup_minute WHERE at < ? ORDER BY at, rk LIMIT 2000)",
-                          minute);
+    int rc =
+        delete_where(s,
+                     "DELETE FROM rollup_minute WHERE (at, rk) IN"
+                     " (SELECT at, rk FROM rollup_minute WHERE at < ? ORDER BY at, rk LIMIT 2000)",
+                     minute);
 
     if (rc == 0)
-        rc = delete_where(s,
-                          "DELETE FROM rollup_quarter WHERE (at, rk) IN"
-                          " (SELECT at, rk FROM rollup_quarter WHERE at < ? ORDER BY at, rk LIMIT 2000)",
-                          quarter);
+        rc = delete_where(
+            s,
+            "DELETE FROM rollup_quarter WHERE (at, rk) IN"
+            " (SELECT at, rk FROM rollup_quarter WHERE at < ? ORDER BY at, rk LIMIT 2000)",
+            quarter);
     if (rc == 0)
-        rc = delete_where(s,
-                          "DELETE FROM user_rollup_quarter WHERE (at, rk) IN"
-                          " (SELECT at, rk FROM user_rollup_quarter WHERE at < ? ORDER BY at, rk LIMIT 2000)",
-                          quarter);
+        rc = delete_where(
+            s,
+            "DELETE FROM user_rollup_quarter WHERE (at, rk) IN"
+            " (SELECT at, rk FROM user_rollup_quarter WHERE at < ? ORDER BY at, rk LIMIT 2000)",
+            quarter);
     /* The audit log has no index on time; ids grow with it, so its oldest rows are its first. */
     if (rc == 0)
-        rc = delete_where(s,
-                          "DELETE FROM audit WHERE id IN (SELECT id FROM"
-                          " (SELECT id, at_utc_ms FROM audit ORDER BY id LIMIT 2000) WHERE at_utc_ms < ?)",
-                          cutoff_of(s, AUDIT_KEEP_MS));
+        rc = delete_where(
+            s,
+            "DELETE FROM audit WHERE id IN (SELECT id FROM"
+            " (SELECT id, at_utc_ms FROM audit ORDER BY id LIMIT 2000) WHERE at_utc_ms < ?)",
+            cutoff_of(s, AUDIT_KEEP_MS));
     return rc;
 }
 static_assert(STEP_ROWS == 2000, "the literals in purge_sums()");
@@ -437,7 +454,8 @@ static int give_pages_back(struct step *s)
     return rc;
 }
 
-int retention_step(struct store_conn *c, const struct retention_config *cfg, utc_ms now, bool *ret_more, struct err *reterr)
+int retention_step(struct store_conn *c, const struct retention_config *cfg, utc_ms now,
+                   bool *ret_more, struct err *reterr)
 {
     struct step s = {.c = c, .cfg = cfg, .now = now, .reterr = reterr};
     int rc = purge_events(&s);

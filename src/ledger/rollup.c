@@ -84,20 +84,20 @@ struct rollup {
     " ON CONFLICT(at,rk) DO UPDATE SET " ADD(                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
         "n") "," ADD("n_ok") "," ADD("n_degraded") "," ADD("n_upstream") "," ADD("n_rate_limit") "," ADD("n_quota") "," ADD("n_auth") "," ADD("n_client") "," ADD("n_cancelled") "," ADD("n_timeout") "," ADD("n_network") "," ADD("n_tls") "," ADD("n_dns") "," ADD("n_stream") "," ADD("n_estimated") "," ADD("t_input") "," ADD("t_cache_read") "," ADD("t_cache_write_5m") "," ADD("t_cache_write_1h") "," ADD("t_output") "," ADD("t_reasoning") "," ADD("t_unsplit") "," ADD("cost_nano_usd") "," ADD("charge_units") ",duration=coalesce(excluded.duration,duration)," \
                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                             "ttft=coalesce(excluded.ttft,ttft)"
-#define USER_UPSERT(table)                                                                                  \
-    "INSERT INTO " table "(at,rk,n,n_ok,n_failed,t_input,t_cached,t_output,t_unsplit,"                      \
-    "cost_nano_usd,charge_units,duration_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"                \
-    " ON CONFLICT(at,rk) DO UPDATE SET " ADD("n") "," ADD("n_ok") "," ADD("n_failed") "," ADD("t_"          \
-                                                                                              "in"          \
-                                                                                              "pu"          \
-                                                                                              "t") "," ADD( \
-        "t_cached") "," ADD("t_output") "," ADD("t_unsplit") "," ADD("cost_nano_usd") "," ADD("ch"          \
-                                                                                              "ar"          \
-                                                                                              "ge"          \
-                                                                                              "_u"          \
-                                                                                              "ni"          \
-                                                                                              "t"           \
-                                                                                              "s") "," ADD("duration_us")
+#define USER_UPSERT(table)                                                                                      \
+    "INSERT INTO " table "(at,rk,n,n_ok,n_failed,t_input,t_cached,t_output,t_unsplit,"                          \
+    "cost_nano_usd,charge_units,duration_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"                    \
+    " ON CONFLICT(at,rk) DO UPDATE SET " ADD("n") "," ADD("n_ok") "," ADD("n_failed") "," ADD(                  \
+        "t_"                                                                                                    \
+        "in"                                                                                                    \
+        "pu"                                                                                                    \
+        "t") "," ADD("t_cached") "," ADD("t_output") "," ADD("t_unsplit") "," ADD("cost_nano_usd") "," ADD("ch" \
+                                                                                                           "ar" \
+                                                                                                           "ge" \
+                                                                                                           "_u" \
+                                                                                                           "ni" \
+                                                                                                           "t"  \
+                                                                                                           "s") "," ADD("duration_us")
 
 static const char *const upsert_sql[LEVELS] = {UPSERT("rollup_minute"), UPSERT("rollup_quarter"),
                                                UPSERT("rollup_day")};

@@ -24,8 +24,9 @@ static int make_dirs(const char *dir, struct err *reterr)
             continue;
         *p = '\0';
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
-            rc = err_set_errno(reterr, errno == EACCES || errno == EROFS || errno == EPERM ? ERR_DENIED : ERR_IO, errno,
-                               "data directory %s cannot be made", dir);
+            rc = err_set_errno(
+                reterr, errno == EACCES || errno == EROFS || errno == EPERM ? ERR_DENIED : ERR_IO,
+                errno, "data directory %s cannot be made", dir);
         *p = c;
         if (c == '\0')
             break;
@@ -49,8 +50,11 @@ static int open_dir(struct store *s, const struct store_config *cfg, struct err 
     }
     real = realpath(cfg->data_dir, NULL);
     if (!real || stat(real, &st) < 0) {
-        rc = err_set_errno(reterr, errno == ENOENT ? ERR_NOTFOUND : errno == EACCES ? ERR_DENIED : ERR_IO, errno,
-                           "data directory %s", cfg->data_dir);
+        rc = err_set_errno(reterr,
+                           errno == ENOENT   ? ERR_NOTFOUND
+                           : errno == EACCES ? ERR_DENIED
+                                             : ERR_IO,
+                           errno, "data directory %s", cfg->data_dir);
         free(real);
         return rc;
     }
@@ -61,7 +65,8 @@ static int open_dir(struct store *s, const struct store_config *cfg, struct err 
         return err_set(reterr, ERR_RANGE, "data directory: the path is too long");
     s->is_exposed = (st.st_mode & 077) != 0;
     if (!cfg->read_only && faccessat(AT_FDCWD, real, W_OK | X_OK, AT_EACCESS) < 0)
-        return err_set_errno(reterr, ERR_DENIED, errno, "data directory %s cannot be written", cfg->data_dir);
+        return err_set_errno(reterr, ERR_DENIED, errno, "data directory %s cannot be written",
+                             cfg->data_dir);
     s->path = xmalloc(strlen(real) + sizeof("/gatehouse.db"));
     snprintf(s->path, strlen(real) + sizeof("/gatehouse.db"), "%s/gatehouse.db", real);
     return 0;
@@ -92,7 +97,8 @@ static int open_writer_once(struct store *s, struct err *reterr)
     if (rc == 0) {
         rc = store_step(st, reterr);
         if (rc > 0 && !str_eq(store_col_str(st, 0), STR("wal")))
-            rc = err_set(reterr, ERR_IO, "the file system of %s has no shared memory for WAL mode", s->path);
+            rc = err_set(reterr, ERR_IO, "the file system of %s has no shared memory for WAL mode",
+                         s->path);
         store_reset(st);
     }
     if (rc < 0)
@@ -148,7 +154,8 @@ static int open_readers(struct store *s, unsigned count, struct err *reterr)
 static int open_for_writing(struct store *s, struct err *reterr)
 {
     bool is_new = false;
-    int rc = store_file_inspect(s->path, false, &is_new, reterr); /* refuse before the lock file is made */
+    int rc = store_file_inspect(s->path, false, &is_new,
+                                reterr); /* refuse before the lock file is made */
 
     if (rc == 0)
         rc = store_lock_take(s->dir, &s->lock_fd, reterr);
@@ -180,7 +187,8 @@ int store_open(const struct store_config *cfg, struct store **ret, struct err *r
     int rc;
 
     if (sqlite3_libversion_number() < SQLITE_OLDEST || sqlite3_threadsafe() == 0)
-        return err_set(reterr, ERR_INTERNAL, "SQLite %s is too old or without threads", sqlite3_libversion());
+        return err_set(reterr, ERR_INTERNAL, "SQLite %s is too old or without threads",
+                       sqlite3_libversion());
     s = xcalloc(1, sizeof(*s));
     s->lock_fd = -1;
     s->read_only = cfg->read_only;

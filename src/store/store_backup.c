@@ -30,7 +30,8 @@ static int publish(const char *part, const char *path, struct err *reterr)
             return store_file_sync_dir(path, reterr);
         }
     }
-    return err_set_errno(reterr, errno == EEXIST ? ERR_CONFLICT : ERR_IO, errno, "backup %s cannot be made", path);
+    return err_set_errno(reterr, errno == EEXIST ? ERR_CONFLICT : ERR_IO, errno,
+                         "backup %s cannot be made", path);
 }
 
 static int vacuum_into(const char *db, const char *part, struct err *reterr)

@@ -7,10 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEADER_BYTES 100 /* sqlite.org/fileformat2.html section 1.3 */
-#define HEADER_USER_VERSION 60
+#define HEADER_BYTES          100 /* sqlite.org/fileformat2.html section 1.3 */
+#define HEADER_USER_VERSION   60
 #define HEADER_APPLICATION_ID 68
-#define VERIFY_ALL_BYTES (32 * 1024 * 1024) /* read in about 0.1 s; start-up stays below 1 s */
+#define VERIFY_ALL_BYTES      (32 * 1024 * 1024) /* read in about 0.1 s; start-up stays below 1 s */
 
 static uint32_t be32(const uint8_t *p)
 {
@@ -22,7 +22,8 @@ int64_t store_file_bytes(const char *path, const char *suffix)
     char name[4096];
     struct stat st;
 
-    if ((size_t)snprintf(name, sizeof(name), "%s%s", path, suffix) >= sizeof(name)) /* never negative */
+    if ((size_t)snprintf(name, sizeof(name), "%s%s", path, suffix) >=
+        sizeof(name)) /* never negative */
         return 0;
     return stat(name, &st) == 0 ? (int64_t)st.st_size : 0;
 }
@@ -34,7 +35,8 @@ int store_file_sync_dir(const char *path, struct err *reterr)
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = 0;
 
-    if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL)) /* EINVAL: the file system knows no such sync */
+    if (fd < 0 ||
+        (fsync(fd) < 0 && errno != EINVAL)) /* EINVAL: the file system knows no such sync */
         rc = err_set_errno(reterr, ERR_IO, errno, "directory %s cannot be synced", dir);
     if (fd >= 0)
         close(fd);
@@ -49,10 +51,11 @@ static int refuse_orphans(const char *path, struct err *reterr)
 
     for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
         if (store_file_bytes(path, suffixes[i]) > 0)
-            return err_set(reterr, ERR_SYNTAX,
-                           "%s is missing or empty, but its log %s%s has content; nothing was changed. "
-                           "Put the database back, or move the log away to start anew",
-                           path, path, suffixes[i]);
+            return err_set(
+                reterr, ERR_SYNTAX,
+                "%s is missing or empty, but its log %s%s has content; nothing was changed. "
+                "Put the database back, or move the log away to start anew",
+                path, path, suffixes[i]);
     }
     return 0;
 }
@@ -67,10 +70,11 @@ static int inspect_header(const char *path, const uint8_t *h, size_t n, struct e
                        "Move it away to start anew, or put a backup in its place",
                        path);
     if (be32(h + HEADER_APPLICATION_ID) != STORE_APPLICATION_ID)
-        return err_set(reterr, ERR_SYNTAX,
-                       "%s is the database of another program (application id 0x%08x); nothing was changed. "
-                       "Choose another data directory",
-                       path, be32(h + HEADER_APPLICATION_ID));
+        return err_set(
+            reterr, ERR_SYNTAX,
+            "%s is the database of another program (application id 0x%08x); nothing was changed. "
+            "Choose another data directory",
+            path, be32(h + HEADER_APPLICATION_ID));
     version = be32(h + HEADER_USER_VERSION);
     if (version > STORE_SCHEMA_VERSION)
         return err_set(reterr, ERR_CONFLICT,
@@ -89,10 +93,12 @@ static int open_to_look(const char *path, bool read_only, struct err *reterr)
     if (fd >= 0)
         return fd;
     if (errno == EACCES || errno == EROFS || errno == EPERM)
-        return err_set_errno(reterr, ERR_DENIED, errno, "database %s cannot be %s", path, read_only ? "read" : "written");
+        return err_set_errno(reterr, ERR_DENIED, errno, "database %s cannot be %s", path,
+                             read_only ? "read" : "written");
     if (errno == EISDIR)
         return err_set(reterr, ERR_SYNTAX, "%s is no regular file", path);
-    return err_set_errno(reterr, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, errno, "database %s cannot be opened", path);
+    return err_set_errno(reterr, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, errno,
+                         "database %s cannot be opened", path);
 }
 
 int store_file_inspect(const char *path, bool read_only, bool *ret_new, struct err *reterr)
@@ -137,7 +143,8 @@ void store_file_remove(const char *path)
     for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
         char name[4096];
 
-        if ((size_t)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]) < sizeof(name)) /* never negative */
+        if ((size_t)snprintf(name, sizeof(name), "%s%s", path, suffixes[i]) <
+            sizeof(name)) /* never negative */
             unlink(name);
     }
 }
@@ -170,7 +177,8 @@ int store_file_create(const char *path, struct err *reterr)
     if (fd < 0) {
         bool denied = errno == EACCES || errno == EROFS || errno == EPERM;
 
-        rc = err_set_errno(reterr, denied ? ERR_DENIED : ERR_IO, errno, "database %s cannot be made", path);
+        rc = err_set_errno(reterr, denied ? ERR_DENIED : ERR_IO, errno,
+                           "database %s cannot be made", path);
         goto err0;
     }
     close(fd); /* its mode is what matters: the logs beside it take it over */
@@ -213,7 +221,8 @@ static int quick_check(struct store_conn *c, const char *sql, const char *path, 
     if (rc == 0)
         rc = store_step(st, &e);
     if (rc > 0)
-        rc = str_eq(store_col_str(st, 0), STR("ok")) ? 0 : damaged(path, store_col_str(st, 0), reterr);
+        rc = str_eq(store_col_str(st, 0), STR("ok")) ? 0
+                                                     : damaged(path, store_col_str(st, 0), reterr);
     else if (rc == ERR_SYNTAX)
         rc = damaged(path, str_of(e.text), reterr);
     else if (rc < 0 && reterr)
@@ -225,8 +234,9 @@ static int quick_check(struct store_conn *c, const char *sql, const char *path, 
 int store_file_verify(struct store_conn *c, const char *path, struct err *reterr)
 {
     static const char *const catalog[] = {
-        "PRAGMA quick_check(settings)", "PRAGMA quick_check(channels)", "PRAGMA quick_check(channel_state)",
-        "PRAGMA quick_check(proxy_keys)", "PRAGMA quick_check(sessions)", "PRAGMA quick_check(watermarks)",
+        "PRAGMA quick_check(settings)",      "PRAGMA quick_check(channels)",
+        "PRAGMA quick_check(channel_state)", "PRAGMA quick_check(proxy_keys)",
+        "PRAGMA quick_check(sessions)",      "PRAGMA quick_check(watermarks)",
     };
     int64_t tables, version;
     struct err e = {0};

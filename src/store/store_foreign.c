@@ -36,7 +36,8 @@ static int check_magic(const char *path, struct err *reterr)
         return refuse_open(path, reterr);
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         rc = err_set(reterr, ERR_SYNTAX, "%s is no regular file", path);
-    else if (pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head) || memcmp(head, "SQLite format 3", 16) != 0)
+    else if (pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
+             memcmp(head, "SQLite format 3", 16) != 0)
         rc = err_set(reterr, ERR_SYNTAX, "%s is no SQLite database", path);
     close(fd);
     return rc;
@@ -63,7 +64,8 @@ static int copy_file(const char *from, const char *to, struct err *reterr)
         return errno == ENOENT ? 0 : refuse_open(from, reterr);
     out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (out < 0 || copy_bytes(in, out) < 0)
-        rc = err_set_errno(reterr, errno == ENOSPC ? ERR_LIMIT : ERR_IO, errno, "%s cannot be copied to %s", from, to);
+        rc = err_set_errno(reterr, errno == ENOSPC ? ERR_LIMIT : ERR_IO, errno,
+                           "%s cannot be copied to %s", from, to);
     if (out >= 0)
         close(out);
     close(in);
@@ -82,7 +84,8 @@ static void look(const char *path, struct shape *ret)
         char name[4200];
         struct stat st;
 
-        if ((size_t)snprintf(name, sizeof(name), "%s%s", path, parts[i]) >= sizeof(name)) /* never negative */
+        if ((size_t)snprintf(name, sizeof(name), "%s%s", path, parts[i]) >=
+            sizeof(name)) /* never negative */
             continue;
         if (stat(name, &st) < 0)
             continue;
@@ -101,7 +104,8 @@ static int copy_all(const char *path, const char *dir, struct err *reterr)
             char from[4200], to[4200];
             int rc;
 
-            snprintf(from, sizeof(from), "%s%s", path, parts[i]); /* path is of realpath(): < 4096 */
+            snprintf(from, sizeof(from), "%s%s", path,
+                     parts[i]); /* path is of realpath(): < 4096 */
             snprintf(to, sizeof(to), "%s/db%s", dir, parts[i]);
             unlink(to);
             rc = copy_file(from, to, reterr);
@@ -158,7 +162,8 @@ static int open_immutable(const char *path, struct store_conn **ret, struct err 
             buf_put(&uri, str_n(p, 1));
     }
     buf_put(&uri, STR("?immutable=1"));
-    rc = store_conn_open(buf_cstr(&uri), STORE_ROLE_FOREIGN, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, ret, reterr);
+    rc = store_conn_open(buf_cstr(&uri), STORE_ROLE_FOREIGN, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI,
+                         ret, reterr);
     buf_release(&uri);
     return rc;
 }

@@ -14,11 +14,11 @@
 #include <signal.h>
 #include <sys/statvfs.h>
 
-#define RETRY_MS 1000
+#define RETRY_MS         1000
 #define RETRY_ROOM_BYTES (1024 * 1024) /* free space that lets a batch in, not only our trial */
 
 #define TEXT_OF_(x) #x
-#define TEXT_OF(x) TEXT_OF_(x)
+#define TEXT_OF(x)  TEXT_OF_(x)
 
 /* ---- queues ---- */
 
@@ -81,7 +81,8 @@ static struct store_job *pop(struct store_queue *q)
 static void wait_ms(struct store_queue *q, uint64_t ms)
 {
     mono_ms until = clock_mono_ms() + ms;
-    struct timespec ts = {.tv_sec = (time_t)(until / 1000), .tv_nsec = (long)(until % 1000) * 1000000};
+    struct timespec ts = {.tv_sec = (time_t)(until / 1000),
+                          .tv_nsec = (long)(until % 1000) * 1000000};
 
     pthread_cond_timedwait(&q->wake, &q->lock, &ts);
 }
@@ -139,7 +140,8 @@ static void *reader_main(void *arg)
         if (!j)
             return NULL; /* closing, and all are answered */
         memset(&j->err, 0, sizeof(j->err));
-        j->rc = is_closing ? err_set(&j->err, ERR_CANCELLED, "the store is closing") : run_read(r->conn, j);
+        j->rc = is_closing ? err_set(&j->err, ERR_CANCELLED, "the store is closing")
+                           : run_read(r->conn, j);
         finish(j);
     }
 }
@@ -181,7 +183,8 @@ static void try_again(struct store *s)
         return;
     c = store_writer_lock(s);
     if (store_begin(c, NULL) == 0) {
-        if (store_exec(c, "PRAGMA user_version = " TEXT_OF(STORE_SCHEMA_VERSION), NULL) < 0 || store_commit(c, NULL) < 0)
+        if (store_exec(c, "PRAGMA user_version = " TEXT_OF(STORE_SCHEMA_VERSION), NULL) < 0 ||
+            store_commit(c, NULL) < 0)
             store_rollback(c);
     }
     store_writer_unlock(s);
@@ -275,7 +278,8 @@ void store_writer_unlock(struct store *s)
 
 /* ---- start and stop ---- */
 
-static int start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, const char *name, struct err *reterr)
+static int start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, const char *name,
+                        struct err *reterr)
 {
     sigset_t all, old;
     int errnum;

@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOCK_TEXT 64      /* one record, always rewritten whole: needs no space on a full disk */
-#define LOCK_TRIES 20     /* of 10 ms: the holder may be between locking and writing its name */
+#define LOCK_TEXT  64 /* one record, always rewritten whole: needs no space on a full disk */
+#define LOCK_TRIES 20 /* of 10 ms: the holder may be between locking and writing its name */
 
 static int open_lock(const char *path, const char *dir, int *ret, struct err *reterr)
 {
@@ -22,8 +22,11 @@ static int open_lock(const char *path, const char *dir, int *ret, struct err *re
     if (fd < 0) {
         bool denied = errno == EACCES || errno == EROFS || errno == EPERM;
 
-        return err_set_errno(reterr, denied ? ERR_DENIED : errno == ENOSPC ? ERR_LIMIT : ERR_IO, errno,
-                             "data directory %s cannot be locked", dir);
+        return err_set_errno(reterr,
+                             denied            ? ERR_DENIED
+                             : errno == ENOSPC ? ERR_LIMIT
+                                               : ERR_IO,
+                             errno, "data directory %s cannot be locked", dir);
     }
     *ret = fd;
     return 0;
@@ -103,5 +106,6 @@ int store_lock_take(const char *dir, int *ret_fd, struct err *reterr)
     }
     if (pid == 0)
         return err_set(reterr, ERR_CONFLICT, "data directory %s is held by another process", dir);
-    return err_set(reterr, ERR_CONFLICT, "data directory %s is held by process %ld since %s", dir, pid, since);
+    return err_set(reterr, ERR_CONFLICT, "data directory %s is held by process %ld since %s", dir,
+                   pid, since);
 }

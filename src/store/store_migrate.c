@@ -26,7 +26,8 @@ static int run_step(struct store_conn *c, const struct store_migration *m, struc
     if (rc == 0) {
         rc = store_step(st, reterr);
         if (rc > 0)
-            rc = err_set(reterr, ERR_INTERNAL, "a row of %.*s would refer to nothing", STR_ARG(store_col_str(st, 0)));
+            rc = err_set(reterr, ERR_INTERNAL, "a row of %.*s would refer to nothing",
+                         STR_ARG(store_col_str(st, 0)));
         store_reset(st);
     }
     if (rc == 0)
@@ -36,7 +37,8 @@ static int run_step(struct store_conn *c, const struct store_migration *m, struc
     return rc;
 }
 
-int store_migrate_with(struct store_conn *c, const struct store_migration *steps, size_t count, struct err *reterr)
+int store_migrate_with(struct store_conn *c, const struct store_migration *steps, size_t count,
+                       struct err *reterr)
 {
     int64_t version;
     bool ran = false;
@@ -48,7 +50,8 @@ int store_migrate_with(struct store_conn *c, const struct store_migration *steps
         return 0;
     if (version < 0 || version > steps[count - 1].version)
         return err_set(reterr, ERR_CONFLICT,
-                       "the database has schema version %lld, this program knows %d; install a newer gatehouse",
+                       "the database has schema version %lld, this program knows %d; install a "
+                       "newer gatehouse",
                        (long long)version, steps[count - 1].version);
     /* Rebuilding a table drops it for a moment; checked at the end of each step instead. The
      * switch works outside transactions only. */

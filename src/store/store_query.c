@@ -2,7 +2,7 @@
  * of the SQL text. */
 #include "store/store_private.h"
 
-#define QUERY_SQL_MAX 8192
+#define QUERY_SQL_MAX  8192
 #define QUERY_LIKE_MAX 256 /* bytes of a search word; the scan's cost grows with it */
 
 static size_t count_marks(const char *literal)

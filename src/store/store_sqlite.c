@@ -5,8 +5,8 @@
 #include "base/clock.h"
 #include "base/metric.h"
 
-#include <pthread.h>
 #include <errno.h>
+#include <pthread.h>
 
 /* ---- errors ---- */
 
@@ -108,20 +108,25 @@ static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-/* Before SQLite's first use: counting every allocation takes a lock that nobody here reads behind. */
+/* Before SQLite's first use: counting every allocation takes a lock that nobody here reads behind.
+ */
 static void set_up_library(void)
 {
-    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* refused once in use: then it only counts on */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS,
+                         0); /* refused once in use: then it only counts on */
 }
 
-int store_conn_open(const char *name, enum store_role role, int flags, struct store_conn **ret, struct err *reterr)
+int store_conn_open(const char *name, enum store_role role, int flags, struct store_conn **ret,
+                    struct err *reterr)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     CLEANUP(store_conn_closep) struct store_conn *c = xcalloc(1, sizeof(*c));
     int rc;
 
     pthread_once(&once, set_up_library);
-    rc = sqlite3_open_v2(name, &c->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE, NULL);
+    rc = sqlite3_open_v2(
+        name, &c->db,
+        flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE, NULL);
 
     if (rc != SQLITE_OK)
         return store_conn_fail(c, rc, reterr);
@@ -209,7 +214,8 @@ void store_conn_settle(struct store_conn *c)
 void store_conn_checkpoint(struct store_conn *c, bool all)
 {
     int pages = 0, moved = 0;
-    int rc = sqlite3_wal_checkpoint_v2(c->db, NULL, all ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &pages, &moved);
+    int rc = sqlite3_wal_checkpoint_v2(
+        c->db, NULL, all ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &pages, &moved);
 
     if (rc == SQLITE_OK && moved >= pages) {
         c->checkpoint_at = STORE_CHECKPOINT_PAGES;

@@ -9,7 +9,8 @@ static size_t bucket_of(const char *sql)
     return (size_t)((p ^ (p >> 6) ^ (p >> 12)) % STORE_STMT_BUCKETS);
 }
 
-int store_prepare(struct store_conn *c, const char *sql, struct store_stmt **ret, struct err *reterr)
+int store_prepare(struct store_conn *c, const char *sql, struct store_stmt **ret,
+                  struct err *reterr)
 {
     struct store_stmt **bucket = &c->stmts[bucket_of(sql)];
     struct store_stmt *st;
@@ -37,7 +38,8 @@ int store_prepare(struct store_conn *c, const char *sql, struct store_stmt **ret
     return 0;
 }
 
-int store_query_prepare(struct store_conn *c, struct store_query *q, struct store_stmt **ret, struct err *reterr)
+int store_query_prepare(struct store_conn *c, struct store_query *q, struct store_stmt **ret,
+                        struct err *reterr)
 {
     sqlite3_stmt *raw = NULL;
     struct store_stmt *st;
@@ -55,8 +57,10 @@ int store_query_prepare(struct store_conn *c, struct store_query *q, struct stor
     for (unsigned i = 0; i < q->count; i++) {
         struct str s = q->values[i].s;
 
-        rc = q->values[i].kind == STORE_VALUE_I64 ? sqlite3_bind_int64(raw, (int)i + 1, q->values[i].i) :
-             sqlite3_bind_text64(raw, (int)i + 1, s.ptr, s.len, SQLITE_TRANSIENT, SQLITE_UTF8);
+        rc =
+            q->values[i].kind == STORE_VALUE_I64
+                ? sqlite3_bind_int64(raw, (int)i + 1, q->values[i].i)
+                : sqlite3_bind_text64(raw, (int)i + 1, s.ptr, s.len, SQLITE_TRANSIENT, SQLITE_UTF8);
         if (rc != SQLITE_OK && st->bind_rc == 0)
             st->bind_rc = rc;
     }
@@ -209,10 +213,12 @@ int store_table_exists(struct store_conn *c, const char *table, bool *ret, struc
     return has_row(st, ret, reterr);
 }
 
-int store_column_exists(struct store_conn *c, const char *table, const char *column, bool *ret, struct err *reterr)
+int store_column_exists(struct store_conn *c, const char *table, const char *column, bool *ret,
+                        struct err *reterr)
 {
     struct store_stmt *st;
-    int rc = store_prepare(c, "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE", &st, reterr);
+    int rc = store_prepare(c, "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE",
+                           &st, reterr);
 
     if (rc < 0)
         return rc;
