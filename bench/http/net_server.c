@@ -1,6 +1,6 @@
 /* net_server.c -- the net layer alone: /api/health and one file with the headers that the daemon
  * gives them, nothing behind. What the daemon costs above this is api/'s, what this costs above
- * nginx is net/'s. For ./run and for profilers. */
+ * nginx is net/'s. For profilers: ninja -C build bench/http/bench_net_server. */
 #include "base/err.h"
 #include "net/http_server.h"
 #include "net/listener.h"
