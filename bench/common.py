@@ -2,6 +2,7 @@
 
 Paths in results are relative to the checkout, so that a result reads the same everywhere.
 """
+import atexit
 import datetime
 import http.client
 import json
@@ -124,6 +125,7 @@ class Child:
         self.log = tempfile.TemporaryFile()
         self.proc = subprocess.Popen(argv, env=env, cwd=cwd, stdout=self.log, stderr=self.log)
         self.pid = self.proc.pid
+        atexit.register(self.stop)
 
     def text(self):
         self.log.seek(0)
