@@ -367,7 +367,8 @@ static void publish_run(struct live *l, const struct catalog_snapshot *s,
     json_out_kcstr(&j, "target_name", ch ? ch->name : "");
     json_out_ki64(&j, "run_id", run->id);
     if (is_end) {
-        json_out_kstr(&j, "status", run->channel_status);
+        /* a run that was cut short says nothing of its channel, but it ended with an error */
+        json_out_kstr(&j, "status", run->channel_status.len > 0 ? run->channel_status : run->status);
         json_out_ki64(&j, "total", run->total);
         json_out_ki64(&j, "success", run->success);
         json_out_ki64(&j, "fail", run->fail);

@@ -174,7 +174,7 @@ test('a run that kill -9 interrupted is an error, what it found stays, and the c
   assert.deepEqual([now.last_status, good.last_status], ['healthy', 'healthy']);
   assert.equal((await rows(d, t.id, `run_id=${run_id}`)).length, 1);
   const told = JSON.parse((await events.waitFor('run_completed', (e) => JSON.parse(e.data).run_id === run_id)).data);
-  assert.deepEqual([told.error, told.total], ['interrupted', 1]);
+  assert.deepEqual([told.status, told.error, told.total], ['error', 'interrupted', 1]);
   await events.close();
   await d.stop();
 });
@@ -235,6 +235,28 @@ test('deleting a channel ends its probes; nothing of them is left', async () => 
   await d.stop();
   const counts = sql(join(d.dataDir, 'gatehouse.db'), `SELECT count(*) FROM runs WHERE channel_id = ${t.id}`, `SELECT count(*) FROM probe_results WHERE item_id = ${t.id}`, `SELECT count(*) FROM channel_state WHERE channel_id = ${t.id}`);
   assert.deepEqual(counts, [[[0]], [[0]], [[0]]]);
+});
+
+test('a run that is cancelled ends as an error, the channel keeps what was known of it', async () => {
+  await models('m1', 'm2');
+  const d = await start(newDir());
+  const t = await create(d, sim.url, { timeout_s: 60 });
+  await run(d, t.id);
+  await sim.behave({ model: 'm2', fault: 'hang-body' });
+  const events = await openEvents(d.url, '/api/events', admin);
+  const { run_id } = await start_run(d, t);
+  await events.waitFor('model_result', (e) => JSON.parse(e.data).run_id === run_id);
+  await inFlight(1);
+  assert.deepEqual(await d.api('POST', `/api/targets/${t.id}/cancel`), { ok: true });
+  const told = JSON.parse((await events.waitFor('run_completed', (e) => JSON.parse(e.data).run_id === run_id)).data);
+  assert.deepEqual([told.status, told.error, told.total, told.success], ['error', 'cancelled', 1, 1]);
+  await until(async () => (await sim.stats()).cancelled === 1, 'the upstream to see us leave');
+  const [r] = await runs(d, t.id);
+  assert.deepEqual([r.id, r.status, r.error, r.total], [run_id, 'error', 'cancelled', 1]);
+  const now = await item(d, t.id);
+  assert.deepEqual([now.running, now.last_status, now.last_total, now.latest_models.map((m) => m.model)], [false, 'healthy', 2, ['m1', 'm2']]);
+  await events.close();
+  await d.stop();
 });
 
 test('a change during a run is for the next one', async () => {
