@@ -100,11 +100,15 @@ export async function call<T>(method: string, path: string, body?: unknown): Pro
   return json as T;
 }
 
+// A channel with ten models and their histories is some 30 KB: a house of a thousand comes in pieces.
+const pageOfTargets = 100;
+
 export const api = {
   session: () => call<Session>('GET', 'api/session'),
   login: (password: string) => call<{ ok: true }>('POST', 'api/admin/login', { password }),
   logout: () => call<{ ok: true }>('POST', 'api/admin/logout'),
-  targets: () => call<{ items: Target[]; permissions: { role: 'admin' | 'visitor' } }>('GET', 'api/targets'),
+  // One page in the order of the list; `next` is null at the end.
+  targets: (after: string | null) => call<{ items: Target[]; next: string | null }>('GET', `api/targets?limit=${pageOfTargets}${after === null ? '' : `&after=${encodeURIComponent(after)}`}`),
   target: (id: number) => call<{ item: Target }>('GET', `api/targets/${id}`),
   create: (t: { name: string; base_url: string; api_key: string; interval_min?: number }) => call<{ item: Target }>('POST', 'api/targets', t),
   patch: (id: number, t: Partial<Target>) => call<{ item: Target }>('PATCH', `api/targets/${id}`, t),

@@ -31,9 +31,19 @@ export async function loadSession(): Promise<void> {
   }
 }
 
+// The first load shows each page as it comes; later ones put the whole list in place at once.
 export async function loadTargets(): Promise<void> {
+  const isFirst = targets.value === null;
+  const all: Target[] = [];
   try {
-    targets.value = (await api.targets()).items;
+    let next: string | null = null;
+    do {
+      const page = await api.targets(next);
+      all.push(...page.items);
+      next = page.next;
+      if (isFirst) targets.value = [...all];
+    } while (next !== null);
+    targets.value = all;
     freshAt.value = Date.now();
     failure.value = null;
   } catch (e) {
