@@ -146,3 +146,19 @@ test('the page works below a base path', async () => {
   await page.context().close();
   await own.stop();
 });
+
+test('a list longer than a page is whole', async () => {
+  const own = await startDaemon();
+  const text = Array.from({ length: 230 }, (_, i) => `many-${String(i).padStart(3, '0')} ${mock.url} sk-many-000000000${i}`);
+  for (const line of text) {
+    const [name, base_url, api_key] = line.split(' ');
+    await own.api('POST', '/api/targets', { name, base_url, api_key, enabled: false });
+  }
+  const page = await openPage(browser, own.url + '/');
+  await signIn(page);
+  await page.getByText('many-229', { exact: true }).waitFor();
+  assert.equal(await page.locator('li').count(), 230);
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+  await own.stop();
+});
