@@ -27,6 +27,7 @@ static const struct setting {
 // clang-format on
 
 #define SETTING_COUNT ARRAY_LEN(settings)
+#define PASSWORD_AT   (SETTING_COUNT - 1) /* it alone is hashed off the loop first */
 
 static void write_settings(struct api_call *c, struct json_out *j)
 {
@@ -275,7 +276,7 @@ static void hash_work(struct loop_work *w)
 {
     struct patch *p = container_of(w, struct patch, work);
 
-    p->rc = secret_pwhash(p->text[SETTING_COUNT - 1], p->pwhash, &p->err);
+    p->rc = secret_pwhash(p->text[PASSWORD_AT], p->pwhash, &p->err);
 }
 
 static void hash_done(struct loop_work *w)
@@ -292,14 +293,14 @@ static void patch_settings(struct api_call *c)
 {
     struct patch *p = arena_zalloc(http_arena(c->x), sizeof(*p));
 
-    static_assert(SETTING_COUNT == 8, "the password stands last");
+    assert(settings[PASSWORD_AT].type == SETTING_PASSWORD);
     p->call = c;
     p->change.run = patch_run;
     p->change.done = patch_done;
     read_patch(p);
     if (p->rc < 0)
         api_fail(c, &p->err);
-    else if (p->given[SETTING_COUNT - 1])
+    else if (p->given[PASSWORD_AT])
         loop_work(http_loop(c->x), &p->work, hash_work, hash_done);
     else
         api_change(c, &p->change);

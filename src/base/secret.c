@@ -102,27 +102,16 @@ void secret_hex(const uint8_t *p, size_t n, char *out)
     out[2 * n] = '\0';
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int secret_unhex(struct str hex, uint8_t *out, size_t n)
 {
     if (hex.len != 2 * n)
         return ERR_SYNTAX;
     for (size_t i = 0; i < hex.len; i++)
-        if (hex_value(hex.ptr[i]) < 0)
+        if (str_hex_value(hex.ptr[i]) < 0)
             return ERR_SYNTAX;
     for (size_t i = 0; i < n; i++)
         out[i] =
-            (uint8_t)(hex_value(hex.ptr[2 * i]) << 4 | hex_value(hex.ptr[2 * i + 1])); /* < 256 */
+            (uint8_t)(str_hex_value(hex.ptr[2 * i]) << 4 | str_hex_value(hex.ptr[2 * i + 1])); /* < 256 */
     return 0;
 }
 

@@ -46,6 +46,18 @@ ssize_t str_ifind_str(struct str hay, struct str needle);
 /* Next piece of *s up to `sep` into *ret; false when *s was exhausted (ptr NULL afterwards). */
 bool str_split(struct str *s, char sep, struct str *ret);
 
+/* 0..15 of a hexadecimal digit, either case; -1 of anything else. */
+static inline int str_hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 /* Whole string, base 10, no sign except in _i64, no blanks. 0, ERR_SYNTAX or ERR_RANGE. */
 MUST_USE int str_to_u64(struct str s, uint64_t max, uint64_t *ret);
 MUST_USE int str_to_i64(struct str s, int64_t min, int64_t max, int64_t *ret);

@@ -3,23 +3,12 @@
 
 #define JSON_SCAN_COUNT_MAX ((int64_t)1 << 53) /* largest integer every JSON reader agrees on */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static uint32_t hex4(const char *p)
 {
     uint32_t v = 0;
 
     for (int i = 0; i < 4; i++)
-        v = v << 4 | (uint32_t)hex_digit(p[i]); /* the caller checked the digits */
+        v = v << 4 | (uint32_t)str_hex_value(p[i]); /* the caller checked the digits */
     return v;
 }
 
@@ -28,7 +17,7 @@ static bool is_hex4(const char *p, const char *end)
     if (end - p < 4)
         return false;
     for (int i = 0; i < 4; i++)
-        if (hex_digit(p[i]) < 0)
+        if (str_hex_value(p[i]) < 0)
             return false;
     return true;
 }

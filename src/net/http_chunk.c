@@ -22,17 +22,6 @@ enum state {
     BAD,
 };
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static bool is_text(char c) /* field content: no control but HT */
 {
     return ((unsigned char)c >= 0x20 && c != 0x7f) || c == '\t';
@@ -40,7 +29,7 @@ static bool is_text(char c) /* field content: no control but HT */
 
 static enum state step_size(struct http_chunk *c, char b)
 {
-    int value = hex_value(b);
+    int value = str_hex_value(b);
 
     if (value >= 0) {
         if (++c->digits > SIZE_DIGITS_MAX)

@@ -163,17 +163,6 @@ int url_encode_segment(struct str s, struct buf *out)
     return r;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static int decode(struct str s, bool plus_is_blank, struct buf *out)
 {
     size_t before = buf_len(out);
@@ -183,8 +172,8 @@ static int decode(struct str s, bool plus_is_blank, struct buf *out)
         char c = s.ptr[i];
 
         if (c == '%') {
-            int high = i + 2 < s.len ? hex_digit(s.ptr[i + 1]) : -1;
-            int low = i + 2 < s.len ? hex_digit(s.ptr[i + 2]) : -1;
+            int high = i + 2 < s.len ? str_hex_value(s.ptr[i + 1]) : -1;
+            int low = i + 2 < s.len ? str_hex_value(s.ptr[i + 2]) : -1;
 
             if (high < 0 || low < 0) {
                 r = ERR_SYNTAX;
