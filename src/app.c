@@ -45,6 +45,7 @@
 #define RETENTION_EVERY_MS (10u * 60 * 1000)
 #define RETENTION_PAUSE_MS 200u /* between steps while there is more to do */
 #define IDLE_CHECK_MS      50u  /* while draining */
+#define BOARD_RETRY_MS     1000u
 
 struct app;
 
@@ -77,8 +78,8 @@ struct app {
     struct app_listen listen;
 
     uv_signal_t signals[4];
-    struct loop_timer retention_timer, idle_timer;
-    struct store_job retention_job;
+    struct loop_timer retention_timer, idle_timer, board_timer;
+    struct store_job retention_job, board_job;
     struct retention_config retention;
     bool is_configured; /* the options are good: what fails now is no fault of theirs */
     bool retention_more, is_stopping, is_forced, prober_stopped;
@@ -178,6 +179,7 @@ static void close_all(struct app *app)
     for (unsigned i = 0; i < app->started_count; i++)
         loop_post(app->workers[i].loop, &app->workers[i].close_msg, worker_close);
     loop_timer_cancel(&app->retention_timer);
+    loop_timer_cancel(&app->board_timer);
     for (size_t i = 0; i < ARRAY_LEN(app->signals); i++)
         uv_close((uv_handle_t *)&app->signals[i], NULL);
     loop_stop(app->control);
@@ -355,26 +357,49 @@ static int open_data(struct app *app, struct err *reterr)
     return ledger_open(&ledger_cfg, &app->ledger, reterr);
 }
 
-static int load_board(struct app *app, struct err *reterr)
+/* The board is read while the house serves already; routes that show it wait. A reader has 2 s at a
+ * time, so a large house on a cold disk takes several goes. */
+static int board_run(struct store_job *j, struct store_conn *c)
 {
-    struct store_conn *c = store_writer_lock(app->store);
-    int rc = board_load(app->board, c, reterr);
+    struct app *app = container_of(j, struct app, board_job);
 
-    store_writer_unlock(app->store);
-    return rc;
+    return board_load(app->board, c, &j->err);
+}
+
+static void load_board(struct app *app);
+
+static void board_done(struct store_job *j)
+{
+    struct app *app = container_of(j, struct app, board_job);
+
+    if (j->rc == 0 || app->is_stopping)
+        return;
+    if (j->rc != ERR_TIMEOUT)
+        log_error("app", "the newest results cannot be read, trying again reason=\"%s\"",
+                  j->err.text);
+    loop_timer_set(&app->board_timer, j->rc == ERR_TIMEOUT ? 0 : BOARD_RETRY_MS);
+}
+
+static void on_board_timer(struct loop_timer *t)
+{
+    load_board(container_of(t, struct app, board_timer));
+}
+
+static void load_board(struct app *app)
+{
+    app->board_job =
+        (struct store_job){.reply_loop = app->control, .run = board_run, .done = board_done};
+    if (store_read(app->store, &app->board_job) < 0)
+        loop_timer_set(&app->board_timer, BOARD_RETRY_MS);
 }
 
 static int build_domain(struct app *app, struct err *reterr)
 {
     const struct option_set *o = app->options;
     struct health_config health_cfg = {.open_after = 3, .open_ms = 30000, .open_max_ms = 600000};
-    int rc;
 
     app->board = board_new();
     app->health = health_new(&health_cfg);
-    rc = load_board(app, reterr);
-    if (rc < 0)
-        return rc;
     ledger_subscribe(app->ledger, board_on_ledger, app->board);
     ledger_subscribe(app->ledger, health_on_ledger, app->health);
     app->control = loop_new("control", UINT32_MAX);
@@ -474,6 +499,8 @@ static void start_control(struct app *app)
     loop_timer_init(&app->retention_timer, app->control, on_retention_timer);
     loop_timer_init(&app->idle_timer, app->control, on_idle_timer);
     loop_timer_set(&app->retention_timer, 60 * 1000);
+    loop_timer_init(&app->board_timer, app->control, on_board_timer);
+    load_board(app);
     prober_start(app->prober);
     loop_post(app->control, &app->settings_msg, settings_changed);
 }

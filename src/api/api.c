@@ -5,6 +5,8 @@
 
 #define BODY_DEFAULT (1u << 20)
 
+#define BOARD_WAIT_MS 20
+
 int api_new(const struct api_config *cfg, struct api **ret, struct buf *ret_first,
             struct err *reterr)
 {
@@ -176,6 +178,39 @@ static bool is_write(enum http_method m)
     return m != HTTP_GET_ && m != HTTP_HEAD_ && m != HTTP_OPTIONS_;
 }
 
+static void start_handler(struct api_call *c)
+{
+    if (c->route->flags & ROUTE_BODY)
+        api_body(c, c->route->handle);
+    else
+        c->route->handle(c);
+}
+
+/* The first moments after a start: the board is being read, what shows it waits. */
+struct board_wait { /* in the exchange's arena */
+    struct loop_timer timer;
+    struct api_call *call;
+};
+
+static void on_board_wait(struct loop_timer *t)
+{
+    struct board_wait *w = container_of(t, struct board_wait, timer);
+
+    if (board_is_loaded(w->call->api->cfg.board))
+        start_handler(w->call);
+    else
+        loop_timer_set(t, BOARD_WAIT_MS);
+}
+
+static void wait_for_board(struct api_call *c)
+{
+    struct board_wait *w = arena_zalloc(http_arena(c->x), sizeof(*w));
+
+    w->call = c;
+    loop_timer_init(&w->timer, http_loop(c->x), on_board_wait);
+    loop_timer_set(&w->timer, BOARD_WAIT_MS);
+}
+
 static void serve_route(struct api *a, struct http_exchange *x, const struct route *route,
                         const struct str params[4])
 {
@@ -193,10 +228,10 @@ static void serve_route(struct api *a, struct http_exchange *x, const struct rou
         api_error(c, 403, "%s", fault);
         return;
     }
-    if (route->flags & ROUTE_BODY)
-        api_body(c, route->handle);
+    if ((route->flags & ROUTE_BOARD) && !board_is_loaded(a->cfg.board))
+        wait_for_board(c);
     else
-        route->handle(c);
+        start_handler(c);
 }
 
 static void serve_unknown(struct api *a, struct http_exchange *x, const char *allow)

@@ -100,7 +100,7 @@ static void dashboard(struct api_call *c)
 #define N "{\"type\":\"integer\"}"
 // clang-format off
 const struct route api_dashboard_routes[] = {
-    {HTTP_GET_, "/api/dashboard", ROUTE_ANY, 0, dashboard, "targets", "Counters over all channels", NULL, NULL,
+    {HTTP_GET_, "/api/dashboard", ROUTE_ANY, ROUTE_BOARD, dashboard, "targets", "Counters over all channels", NULL, NULL,
      "{\"type\":\"object\",\"properties\":{\"total_targets\":" N ",\"enabled_targets\":" N ",\"running_targets\":" N
      ",\"queued_targets\":" N ",\"healthy\":" N ",\"degraded\":" N ",\"down_or_error\":" N ",\"no_models\":" N
      ",\"never_run\":" N ",\"models\":" N ",\"models_healthy\":" N ",\"health_rate\":{\"type\":[\"number\",\"null\"]}}}",

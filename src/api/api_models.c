@@ -239,11 +239,11 @@ static void select_models(struct api_call *c)
                 "<= 5000 items; 400 each selected_models item must be 1-256 chars"
 
 const struct route api_models_routes[] = {
-    {HTTP_GET_, "/api/targets/{id}/models", ROUTE_ADMIN, 0, picker, T,
+    {HTTP_GET_, "/api/targets/{id}/models", ROUTE_ADMIN, ROUTE_BOARD, picker, T,
      "Models to choose from: the upstream's list now, the newest run, the selection", NULL, NULL, PICKER, READ_ERRORS},
     {HTTP_PATCH_, "/api/targets/{id}/models", ROUTE_ADMIN, 0, select_models, T, "Choose the models to probe; [] = all",
      NULL, SELECTION, SELECTED, WRITE_ERRORS},
-    {HTTP_GET_, "/api/admin/channels/{id}/models", ROUTE_ADMIN, 0, picker, "admin", "As /api/targets/{id}/models", NULL,
+    {HTTP_GET_, "/api/admin/channels/{id}/models", ROUTE_ADMIN, ROUTE_BOARD, picker, "admin", "As /api/targets/{id}/models", NULL,
      NULL, PICKER, READ_ERRORS},
     {HTTP_PATCH_, "/api/admin/channels/{id}/models", ROUTE_ADMIN, 0, select_models, "admin",
      "As /api/targets/{id}/models", NULL, SELECTION, SELECTED, WRITE_ERRORS},

@@ -471,7 +471,7 @@ const struct route api_target_edit_routes[] = {
      "\"items\":{\"type\":\"integer\",\"minimum\":1}}}}",
      OK, "400 target_ids must not be empty; 400 target_ids must contain positive integers; 400 target_ids must "
          "not contain duplicates; 400 target <n> not found; 400 no targets found; 403 admin token required"},
-    {HTTP_PATCH_, "/api/targets/{id}", ROUTE_ANY, 0, patch, T,
+    {HTTP_PATCH_, "/api/targets/{id}", ROUTE_ANY, ROUTE_BOARD, patch, T,
      "Change any fields; with expected_updated_at only if nobody else did meanwhile", NULL, "#channel_patch", ITEM,
      "400 invalid id; 404 target not found; 403 channel operations are disabled for visitor token; 400 invalid "
      "JSON; 400 a field out of bounds, unknown or of a wrong type; 409 target was changed by somebody else meanwhile"},

@@ -373,13 +373,13 @@ static const struct route_param get_params[] = {HISTORY_ROW, {NULL, NULL, NULL, 
 
 // clang-format off
 const struct route api_targets_routes[] = {
-    {HTTP_GET_, "/api/targets", ROUTE_ANY, 0, list, T,
+    {HTTP_GET_, "/api/targets", ROUTE_ANY, ROUTE_BOARD, list, T,
      "Channels with their newest results, by sort_order", list_params, NULL,
      "{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Target\"}},"
      "\"permissions\":{\"type\":\"object\",\"properties\":{\"role\":{\"type\":\"string\",\"enum\":[\"admin\",\"visitor\"]}}},"
      "\"total\":{\"type\":\"integer\"},\"next\":{\"type\":[\"string\",\"null\"]}}}",
      "400 invalid status; 400 invalid protocol; 400 invalid enabled; 400 invalid after"},
-    {HTTP_GET_, "/api/targets/{id}", ROUTE_ANY, 0, get, T, "One channel", get_params, NULL, ITEM,
+    {HTTP_GET_, "/api/targets/{id}", ROUTE_ANY, ROUTE_BOARD, get, T, "One channel", get_params, NULL, ITEM,
      "400 invalid id; 404 target not found"},
     {HTTP_POST_, "/api/targets/{id}/run", ROUTE_OPERATE, 0, run, T,
      "Check a channel now, also a disabled one; beyond the ceiling it waits", NULL, NULL,

@@ -22,6 +22,7 @@ enum route_auth {
 #define ROUTE_BODY_EMPTY  4u /* with ROUTE_BODY: an empty body is allowed (c->body NULL) */
 #define ROUTE_NO_STORE    8u
 #define ROUTE_HIDDEN     16u /* not in openapi */
+#define ROUTE_BOARD      64u /* waits for the board: it is read in the background after the start */
 #define ROUTE_CSRF       32u /* Origin and Content-Type are enforced whatever the credential (login) */
 
 /* Query or path parameter, for openapi and for api_query_*(). */

@@ -53,6 +53,7 @@ void board_free(struct board *b);
  * Live records may come in meanwhile. After a failure (ERR_TIMEOUT) it may be called again and goes
  * on with the channels not yet read. */
 MUST_USE int board_load(struct board *b, struct store_conn *c, struct err *reterr);
+bool board_is_loaded(const struct board *b); /* any thread: board_load() came to its end */
 void board_on_ledger(void *ctx, const struct ledger_record *records, size_t count); /* a ledger_fn; ctx = board */
 void board_run_progress(struct board *b, int64_t channel_id, int64_t run_id, int32_t done, int32_t total); /* prober; total -1 unknown */
 void board_forget(struct board *b, int64_t channel_id); /* deleted channel */

@@ -209,5 +209,12 @@ int board_load(struct board *b, struct store_conn *c, struct err *reterr)
     while (failed == 0 && (rc = store_step(st, reterr)) > 0)
         failed = load_channel(b, c, st, reterr);
     store_reset(st);
+    if (failed == 0 && rc == 0)
+        atomic_store(&b->is_loaded, true);
     return failed < 0 ? failed : MIN(rc, 0);
+}
+
+bool board_is_loaded(const struct board *b)
+{
+    return atomic_load(&b->is_loaded);
 }

@@ -6,12 +6,14 @@
 #include "base/map.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct board {
     pthread_mutex_t edit;     /* one writer at a time; taken before `lock` */
     pthread_mutex_t lock;     /* guards the maps, held for a look-up or a swap */
     struct map_id *views;     /* channel id -> struct board_view, with a reference */
     struct map_id *forgotten; /* deleted channels; ids are never given again */
+    atomic_bool is_loaded;
 };
 
 /* Under `edit`: the view there is (no reference of its own), NULL = none. */
