@@ -16,12 +16,10 @@ static const char security_policy[] =
     "connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
     "base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
 
-/* Addresses of the page, old ones of the five systems among them. Longer ones match by prefix. */
+/* Addresses of the page, old ones of API Monitor among them. What lies below one belongs to it too. */
 static const char *const page_paths[] = {
-    "/",         "/index.html",  "/viewer.html", "/analysis.html", "/admin.html",
-    "/admin",    "/admin/login", "/docs",        "/docs/proxy",    "/overview",
-    "/channels", "/requests",    "/usage",       "/status",        "/alerts",
-    "/keys",     "/settings",    "/login",       "/setup",
+    "/",      "/index.html",  "/viewer.html", "/analysis.html", "/admin.html",
+    "/admin", "/admin/login", "/docs",        "/docs/proxy",    "/channels",
 };
 
 struct assets {
