@@ -3,8 +3,6 @@
 #include "api/settings.h"
 #include "base/log.h"
 
-#define BODY_DEFAULT (1u << 20)
-
 #define BOARD_WAIT_MS 20
 
 int api_new(const struct api_config *cfg, struct api **ret, struct buf *ret_first,
@@ -61,21 +59,6 @@ void api_attach_loop(struct api *a, struct loop *l)
 void api_drain(struct api *a, struct loop *l)
 {
     live_drain(a->live, l);
-}
-
-const struct api_config *api_config_of(const struct api *a)
-{
-    return &a->cfg;
-}
-
-struct auth *api_auth(struct api *a)
-{
-    return a->auth;
-}
-
-struct live *api_live(struct api *a)
-{
-    return a->live;
 }
 
 struct str api_setting(struct api *a, struct catalog_snapshot *s, const char *name)

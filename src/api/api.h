@@ -19,8 +19,6 @@
 
 struct api;
 struct route;
-struct auth;
-struct live;
 
 struct api_config {
     const char *base_path; /* "/" or "/x/y/" */
@@ -110,15 +108,10 @@ struct api_change {
     void *arg;
 };
 void api_change(struct api_call *c, struct api_change *ch);
-/* Keep the exchange until the answer is given, without a job: nothing to do, exchanges live until answered. */
-
 bool api_may_operate(const struct api_call *c, const struct channel *ch); /* admin, or visitor with the channel's switch */
 /* Channel by path parameter 0; NULL after it answered 400 or 404 `target not found`. */
 const struct channel *api_channel(struct api_call *c);
 
 /* ---- parts, for the resources ---- */
-const struct api_config *api_config_of(const struct api *a);
-struct auth *api_auth(struct api *a);
-struct live *api_live(struct api *a);
 /* Value in force of an option that the page may store, see settings.h. */
 struct str api_setting(struct api *a, struct catalog_snapshot *s, const char *name);

@@ -221,7 +221,7 @@ static void advanced(struct api_call *c)
 #define T "admin"
 #define OK "{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}}}"
 const struct route api_admin_routes[] = {
-    {HTTP_POST_, "/api/admin/login", ROUTE_OPEN, ROUTE_BODY | ROUTE_CSRF | ROUTE_NO_STORE, login, T, "Open a session (cookie)", NULL,
+    {HTTP_POST_, "/api/admin/login", ROUTE_OPEN, ROUTE_BODY | ROUTE_CSRF, login, T, "Open a session (cookie)", NULL,
      "{\"type\":\"object\",\"required\":[\"password\"],\"properties\":{\"password\":{\"type\":\"string\"}}}", OK,
      "400 invalid JSON; 401 invalid password; 403 foreign origin; 429 too many failed attempts, please retry later"},
     {HTTP_POST_, "/api/admin/logout", ROUTE_OPEN, ROUTE_CSRF, logout, T, "Close the session", NULL, NULL, OK, "403 foreign origin"},

@@ -87,7 +87,7 @@ static const struct route_param export_params[] = {
 
 // clang-format off
 const struct route api_export_routes[] = {
-    {HTTP_GET_, "/api/targets/export", ROUTE_ADMIN, ROUTE_NO_STORE, export, "targets",
+    {HTTP_GET_, "/api/targets/export", ROUTE_ADMIN, 0, export, "targets",
      "All channels as a document that import takes back", export_params, NULL,
      "{\"type\":\"object\",\"properties\":{\"format\":{\"type\":\"string\"},\"version\":{\"type\":\"integer\"},"
      "\"channels\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Channel\"}}}}",

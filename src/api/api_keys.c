@@ -193,7 +193,7 @@ static void revoke_key(struct api_call *c)
 const struct route api_keys_routes[] = {
     {HTTP_GET_, "/api/proxy/keys", ROUTE_ADMIN, 0, list, T, "Proxy keys, newest first, revoked ones included", NULL, NULL,
      "{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"items\":" KEY "}}}", "401 admin login required; 403"},
-    {HTTP_POST_, "/api/proxy/keys", ROUTE_ADMIN, ROUTE_BODY | ROUTE_NO_STORE, create, T, "Create a proxy key; the token is in this answer only", NULL,
+    {HTTP_POST_, "/api/proxy/keys", ROUTE_ADMIN, ROUTE_BODY, create, T, "Create a proxy key; the token is in this answer only", NULL,
      "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":{\"type\":\"string\"},\"allowed_target_ids\":{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":1}},\"allowed_models\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"description\":{\"type\":\"string\"}}}",
      "{\"type\":\"object\",\"properties\":{\"item\":" KEY ",\"proxy_key\":{\"type\":\"string\"}}}",
      "400 name must be 1-128 chars; description must be <= 512 chars; allowed_models must use channel/model format; target id <n> not found"},

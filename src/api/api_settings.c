@@ -42,7 +42,7 @@ static void write_settings(struct api_call *c, struct json_out *j)
         json_out_key(j, s->name);
         switch (s->type) {
         case SETTING_SECRET:
-            auth_secret_shown(c->api->auth, c->snapshot, s->option, shown);
+            auth_secret_shown(c->api->auth, s->option, shown);
             json_out_cstr(j, shown);
             break;
         case SETTING_PASSWORD: /* nothing of a password is shown */
@@ -104,7 +104,7 @@ static bool same_secret(struct api_call *c, const struct setting *s, struct str 
 {
     char shown[SECRET_MASK_SIZE];
 
-    auth_secret_shown(c->api->auth, c->snapshot, s->option, shown);
+    auth_secret_shown(c->api->auth, s->option, shown);
     return (shown[0] && str_eq_c(text, shown)) || auth_secret_is(c->api->auth, s->option, text);
 }
 
@@ -334,7 +334,7 @@ static void write_value(struct api_call *c, struct json_out *j, const struct opt
     char shown[SECRET_MASK_SIZE];
 
     if (row->type == OPTION_SECRET) {
-        auth_secret_shown(c->api->auth, c->snapshot, row->name, shown); /* stored ones too */
+        auth_secret_shown(c->api->auth, row->name, shown); /* stored ones too */
         if (shown[0] == '\0')
             secret_mask(option_text(c->api->cfg.options, row->name), shown);
         json_out_cstr(j, shown);

@@ -478,7 +478,7 @@ const struct route api_target_edit_routes[] = {
     {HTTP_DELETE_, "/api/targets/{id}", ROUTE_ANY, 0, delete, T,
      "Delete a channel with its runs and results; a run in progress is cancelled", delete_params, NULL, OK,
      "400 invalid id; 404 target not found; 403 channel operations are disabled for visitor token"},
-    {HTTP_POST_, "/api/targets/{id}/reveal-key", ROUTE_ADMIN, ROUTE_NO_STORE, reveal, T,
+    {HTTP_POST_, "/api/targets/{id}/reveal-key", ROUTE_ADMIN, 0, reveal, T,
      "The upstream keys in clear; audited", NULL, NULL,
      "{\"type\":\"object\",\"properties\":{\"api_key\":{\"type\":\"string\"},\"api_keys\":{\"type\":\"array\","
      "\"items\":{\"type\":\"string\"}}}}",

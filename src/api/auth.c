@@ -265,8 +265,7 @@ static const struct auth_secret *secret_named(const struct auth *a, const char *
     return NULL;
 }
 
-void auth_secret_shown(struct auth *a, const struct catalog_snapshot *s UNUSED, const char *name,
-                       char out[SECRET_MASK_SIZE])
+void auth_secret_shown(struct auth *a, const char *name, char out[SECRET_MASK_SIZE])
 {
     const struct auth_secret *secret;
 

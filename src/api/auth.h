@@ -56,7 +56,7 @@ void auth_set_cookie(struct http_exchange *x, const char *token, const char *pat
  * empty value removes it. `name` is an option: admin_token, visitor_token, proxy_master_token. */
 MUST_USE int auth_secret_store(struct catalog_tx *tx, const char *name, struct str value, struct err *reterr);
 /* What pages may show of a secret in force: "" or "****" + last four. */
-void auth_secret_shown(struct auth *a, const struct catalog_snapshot *s, const char *name, char out[SECRET_MASK_SIZE]);
+void auth_secret_shown(struct auth *a, const char *name, char out[SECRET_MASK_SIZE]);
 /* Is `value` the secret in force under this name? False when none is. */
 bool auth_secret_is(struct auth *a, const char *name, struct str value);
 /* The panel password as argon2id text, made off the loop by secret_pwhash(). */

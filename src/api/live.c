@@ -53,7 +53,6 @@ struct live {
     uint64_t newest;                      /* id of the newest frame, 0 = none */
     struct live_loop loops[LOOPS_MAX];
     unsigned loop_count; /* fixed before threads start */
-    atomic_size_t clients;
 };
 
 static void frame_unref(struct live_frame *f)
@@ -82,17 +81,11 @@ void live_free(struct live *l)
     xfree(l);
 }
 
-size_t live_clients(struct live *l)
-{
-    return atomic_load(&l->clients);
-}
-
 /* ---- one client ---- */
 
 static void client_leave(struct live_client *c)
 {
     list_del(&c->node);
-    atomic_fetch_sub(&c->home->live->clients, 1);
     metric_gauge_add(METRIC_SSE_CLIENTS, -1);
 }
 
@@ -263,7 +256,6 @@ void live_serve(struct live *l, struct http_exchange *x, bool is_admin)
     if (list_empty(&home->clients))
         loop_timer_set(&home->heartbeat, l->heartbeat_ms);
     list_add_tail(&home->clients, &c->node);
-    atomic_fetch_add(&l->clients, 1);
     metric_gauge_add(METRIC_SSE_CLIENTS, 1);
     http_on_gone(x, on_gone, c);
     http_on_drain(x, on_drain, c);

@@ -25,7 +25,6 @@ void live_publishf(struct live *l, const char *event, bool admin_only, const cha
 /* Answers the call with the stream; Last-Event-ID replays. `is_admin` filters. */
 void live_serve(struct live *l, struct http_exchange *x, bool is_admin);
 void live_drain(struct live *l, struct loop *loop); /* on that loop: end its streams */
-size_t live_clients(struct live *l);
 /* ledger_fn; ctx = live: run_started, model_result, run_completed, each after its COMMIT. */
 void live_on_ledger(void *ctx, const struct ledger_record *records, size_t count);
 /* health_fn; ctx = live: health_changed. */

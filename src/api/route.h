@@ -20,7 +20,6 @@ enum route_auth {
 #define ROUTE_BODY        1u /* JSON body, read before the handler runs (c->body) */
 #define ROUTE_QUERY_TOKEN 2u /* ?token= is a credential here (spec 1: /api/events only) */
 #define ROUTE_BODY_EMPTY  4u /* with ROUTE_BODY: an empty body is allowed (c->body NULL) */
-#define ROUTE_NO_STORE    8u
 #define ROUTE_HIDDEN     16u /* not in openapi */
 #define ROUTE_BOARD      64u /* waits for the board: it is read in the background after the start */
 #define ROUTE_CSRF       32u /* Origin and Content-Type are enforced whatever the credential (login) */

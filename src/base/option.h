@@ -15,7 +15,6 @@ enum option_origin { OPTION_DEFAULT, OPTION_STORED, OPTION_FILE, OPTION_ENV, OPT
 #define OPTION_RELOADABLE 1u /* takes effect on HUP or page change, else at the next start */
 #define OPTION_PAGE       2u /* may be stored from the settings page */
 #define OPTION_HIDDEN     4u /* not in short --help */
-#define OPTION_ENV_EMPTY  8u /* an environment value that is set but empty counts (else it is as unset) */
 #define OPTION_ENV_LOW    16u /* from the environment, no number or one below min is a warning, not an error */
 #define OPTION_ENV_HIGH   32u /* ... and so is one above max */
 #define OPTION_ENV_TRUTHY 64u /* under its older names all but 0, false, no, off means true */

@@ -449,7 +449,7 @@ static enum env_result try_env(struct option_set *s, const struct option_row *ro
     char via[OPTION_VIA_SIZE];
     struct err e;
 
-    if (!value.ptr || (value.len == 0 && !(row->flags & OPTION_ENV_EMPTY)))
+    if (value.len == 0)
         return ENV_UNSET;
     if (is_old && row->flags & OPTION_ENV_TRUTHY)
         value = truthy(value);
